@@ -1,0 +1,81 @@
+"""What the pipeline needs of the outside, as protocols: the stages implement them, tests may too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from harvester.model import AccessUnit, Category, Clip, Picture, Rendition, Vod, VodType
+
+SourceT = TypeVar("SourceT", Vod, Clip)
+
+
+@dataclass(frozen=True, slots=True)
+class ListingScope:
+    """Which sources of a category are wanted; half-open time window ``[since, until)`` on ``created_at``, UTC."""
+
+    languages: tuple[str, ...] = ()  # ISO 639-1; () = all
+    period: str = "all"  # all | day | week | month, Helix's own for videos
+    vod_types: tuple[VodType, ...] = tuple(VodType)
+    min_views: int = 0
+    min_duration_s: float = 0
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 200  # most sources to list
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[SourceT]):
+    """Sources found, each id once, and why listing stopped there.
+
+    ``stopped``: end | limit | cap (Twitch's own limit of a query) | repeated-cursor | no-new-ids | empty-page.
+    """
+
+    sources: tuple[SourceT, ...]
+    stopped: str
+    seen: int  # sources the service listed before our own filters
+
+
+class Catalog(Protocol):
+    """Finds categories and their sources."""
+
+    async def find_category(self, query: str) -> Category:
+        """The category of that id or exact name. Digits are an id first, then a name; ``id:`` or ``name:`` force
+        one. Raises UnknownCategory (with near matches, or the ids of several of one name)."""
+        ...
+
+    async def top_categories(self, count: int) -> Sequence[Category]:
+        """The ``count`` categories with most viewers now."""
+        ...
+
+    async def list_vods(self, category: Category, scope: ListingScope) -> Listing[Vod]:
+        """VODs listed under the category. Raises TryAgainLater when the listing cannot be completed."""
+        ...
+
+    async def list_clips(self, category: Category, scope: ListingScope) -> Listing[Clip]:
+        """Clips of the category. Raises TryAgainLater when the listing cannot be completed."""
+        ...
+
+
+class Resolver(Protocol):
+    """Turns a source into its renditions."""
+
+    async def renditions(self, source: Vod | Clip) -> Sequence[Rendition]:
+        """All renditions offered. Raises SourceError (sub-only, gone, not-ready, region, broken)."""
+        ...
+
+
+class Decoder(Protocol):
+    """Decodes single random-access pictures. One instance belongs to one thread at a time."""
+
+    name: str
+
+    def decode(self, unit: AccessUnit) -> Picture:
+        """The picture, cropped to display size. Raises MediaError when it is corrupt or not supported."""
+        ...
+
+    def close(self) -> None:
+        """Release the codec contexts."""
+        ...

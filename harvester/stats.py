@@ -1,0 +1,75 @@
+"""Counters and timers of a run; they add with ``+`` and may be fed from several threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+
+class RequestKind(StrEnum):
+    """What a request was for. ``media``: segment heads, init sections, clip indexes and clip ranges."""
+
+    AUTH = "auth"
+    HELIX = "helix"
+    GQL = "gql"
+    USHER = "usher"
+    PLAYLIST = "playlist"
+    MEDIA = "media"
+
+
+class Traffic:
+    """Requests sent and body bytes received, by kind. Thread-safe: three HTTP stacks count here."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests: Counter[RequestKind] = Counter()
+        self.bytes: Counter[RequestKind] = Counter()
+
+    def sent(self, kind: RequestKind) -> None:
+        """Count one request, retries included, when it is sent."""
+        with self._lock:
+            self.requests[kind] += 1
+
+    def received(self, kind: RequestKind, n_bytes: int) -> None:
+        """Count ``n_bytes`` of a body, complete or not."""
+        with self._lock:
+            self.bytes[kind] += n_bytes
+
+    def __add__(self, other: Traffic) -> Traffic:
+        total = Traffic()
+        total.requests = self.requests + other.requests
+        total.bytes = self.bytes + other.bytes
+        return total
+
+
+class StageTimes:
+    """Busy seconds and calls by stage (fetch, decode, encode, publish ...), summed over threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.busy_s: dict[str, float] = defaultdict(float)
+        self.calls: Counter[str] = Counter()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside the ``with`` block to ``stage``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            with self._lock:
+                self.busy_s[stage] += elapsed
+                self.calls[stage] += 1
+
+    def __add__(self, other: StageTimes) -> StageTimes:
+        total = StageTimes()
+        for times in (self, other):
+            for stage, seconds in times.busy_s.items():
+                total.busy_s[stage] += seconds
+        total.calls = self.calls + other.calls
+        return total
