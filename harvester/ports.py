@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from harvester.model import AccessUnit, Category, Clip, Picture, Rendition, Vod, VodType
+from harvester.model import AccessUnit, Category, Clip, Picture, Rendition, Source, SourceKind, Vod, VodType
 
 SourceT = TypeVar("SourceT", Vod, Clip)
 
@@ -38,6 +38,15 @@ class Listing(Generic[SourceT]):
     seen: int  # sources the service listed before our own filters
 
 
+@dataclass(frozen=True, slots=True)
+class RateHeadroom:
+    """A catalog's rate limit as its last answer told it; None where it did not."""
+
+    limit: int | None = None  # points a minute
+    remaining: int | None = None
+    reset: datetime | None = None  # UTC, when the bucket is full again
+
+
 class Catalog(Protocol):
     """Finds categories and their sources."""
 
@@ -56,6 +65,16 @@ class Catalog(Protocol):
 
     async def list_clips(self, category: Category, scope: ListingScope) -> Listing[Clip]:
         """Clips of the category. Raises TryAgainLater when the listing cannot be completed."""
+        ...
+
+
+    async def find_source(self, category: Category, kind: SourceKind, source_id: str) -> Source:
+        """One VOD or clip by id, to be labelled as ``category``. Raises SourceError when Twitch does not know it."""
+        ...
+
+
+    async def headroom(self) -> RateHeadroom:
+        """The rate limit now, at the cost of one question. Raises CredentialsRefused, TryAgainLater."""
         ...
 
 

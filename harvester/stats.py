@@ -52,6 +52,7 @@ class StageTimes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.busy_s: dict[str, float] = defaultdict(float)
+        self.wait_s: dict[str, float] = defaultdict(float)
         self.calls: Counter[str] = Counter()
 
     @contextmanager
@@ -66,10 +67,23 @@ class StageTimes:
                 self.busy_s[stage] += elapsed
                 self.calls[stage] += 1
 
+    @contextmanager
+    def waiting(self, stage: str) -> Iterator[None]:
+        """Add the time spent waiting inside the ``with`` block (of many tasks at once) to ``stage``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            with self._lock:
+                self.wait_s[stage] += elapsed
+
     def __add__(self, other: StageTimes) -> StageTimes:
         total = StageTimes()
         for times in (self, other):
             for stage, seconds in times.busy_s.items():
                 total.busy_s[stage] += seconds
+            for stage, seconds in times.wait_s.items():
+                total.wait_s[stage] += seconds
         total.calls = self.calls + other.calls
         return total

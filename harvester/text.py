@@ -39,10 +39,19 @@ def redact(text: str) -> str:
 
 
 def slugify(name: str) -> str | None:
-    """ASCII fold of ``name`` that is safe as a folder on every file system; None if nothing is left of it.
+    """ASCII fold of ``name`` (NFKD, other characters dropped): lower-case letters, digits and single hyphens.
 
-    Lower-case letters, digits and single hyphens; a name that an operating system reserves gives None too.
+    At most :data:`SLUG_CHARS` long, never with a hyphen at an end; None if nothing is left of the name. As a file
+    name it is safe unless :func:`is_reserved_name` says otherwise: the caller then makes another one of it.
     """
     folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", folded.lower()).strip("-")[:SLUG_CHARS].strip("-")
-    return None if not slug or slug in _RESERVED else slug
+    return slug or None
+
+
+def is_reserved_name(name: str) -> bool:
+    """True if an operating system takes a file called ``name`` for a device (``con``, ``nul``, ``com1`` ...).
+
+    Case and extension do not matter there (Microsoft, "Naming Files, Paths, and Namespaces").
+    """
+    return name.partition(".")[0].rstrip(" ").lower() in _RESERVED

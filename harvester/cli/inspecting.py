@@ -1,0 +1,145 @@
+"""Commands that look and fetch no media: ``plan``, ``status``, ``verify``, ``config``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harvester.cli.options import Terminal, common, loaded, request_of, terminal, wanted
+from harvester.cli.running import settings_of
+from harvester.clock import Clock
+from harvester.config import Config, credentials
+from harvester.errors import UnknownCategory
+from harvester.pipeline.listing import Lister, Request, find_categories
+from harvester.pipeline.outside import OpenDataset, inspect_dataset, open_dataset, reach
+from harvester.pipeline.preview import CategoryPlan, preview
+from harvester.pipeline.sinks import FrameSink
+from harvester.report.overview import overview_text, plan_text
+from harvester.store.ledger import Ledger
+from harvester.store.overview import DatasetOverview, overview
+from harvester.store.verify import check_images, check_order, near_duplicates_across_splits, replay
+
+#: Findings that ``verify`` prints; more are counted.
+FINDINGS_SHOWN = 50
+
+
+@click.command()
+@wanted
+@common
+def plan(
+    config_path: Path | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    out: Path,
+    categories: tuple[str, ...],
+    categories_file: Path | None,
+    frames: int | None,
+    source: str | None,
+    **flags: Any,
+) -> int:
+    """Print what `run` would fetch and what it would cost; fetches no media and writes nothing."""
+    term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
+    configured = loaded(config_path, term, **settings_of(flags))
+    config = configured.config
+    request = request_of(configured, categories, categories_file, frames, source)
+    clock = Clock(config.run.start)
+    with inspect_dataset(out, clock) as opened:
+        plans, unknown = asyncio.run(_plan(config, request, opened, clock))
+    for error in unknown:
+        term.err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        click.echo(json.dumps({"exit_code": 4 if unknown else 0, "plan": [asdict(entry) for entry in plans]}))
+    else:
+        term.out.print(plan_text(plans), markup=False, highlight=False)
+    return 4 if unknown else 0
+
+
+async def _plan(
+    config: Config, request: Request, opened: OpenDataset | None, clock: Clock
+) -> tuple[list[CategoryPlan], list[UnknownCategory]]:
+    ledger = opened.ledger if opened else Ledger(None)
+    forgotten = opened.forgotten if opened else lambda _: False
+    sink = FrameSink(ledger, config, lambda _: None)
+    secret = credentials(os.environ)
+    async with reach(config, secret, ledger=ledger, sink=sink, clock=clock, forgotten=forgotten) as outside:
+        found, unknown = await find_categories(outside.catalog, request)
+        if not found and unknown:
+            raise unknown[0]
+        lister = Lister(outside.catalog, ledger, config.discover, config.sample, clock, forgotten)
+        return [await preview(config, lister, ledger, request, category) for category in found], unknown
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Dataset directory.")
+@common
+def status(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path) -> int:
+    """Show what a dataset holds, and what its runs did."""
+    term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
+    config = loaded(config_path, term).config
+    with inspect_dataset(out, Clock(config.run.start)) as opened:
+        facts = DatasetOverview((), ()) if opened is None else overview(opened.dataset, opened.ledger)
+    if as_json:
+        click.echo(json.dumps({"exit_code": 0, "dataset": str(out), **asdict(facts)}))
+    else:
+        term.out.print(overview_text(facts, out), markup=False, highlight=False)
+    return 0
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Dataset directory.")
+@click.option(
+    "--replay", "replaying", is_flag=True, help="Also repeat every verdict from the stored measurements."
+)
+@common
+def verify(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path, replaying: bool) -> int:
+    """Check images, metadata and ledger against each other; exit 4 if something is wrong."""
+    term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
+    config = loaded(config_path, term).config
+    with open_dataset(out, Clock(config.run.start), create=False) as opened:
+        findings = [*check_images(opened.dataset, opened.ledger), *check_order(opened.ledger)]
+        findings += near_duplicates_across_splits(opened.dataset, config.dedupe.radius)
+        if replaying:
+            findings += replay(opened.ledger)
+        images = len(opened.dataset)
+    code = 4 if findings else 0
+    for finding in findings[:FINDINGS_SHOWN]:
+        term.err.print(f"{finding.kind}: {finding.what}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        record = {"exit_code": code, "images": images, "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(record))
+    else:
+        _verdict(term, images, len(findings), replaying)
+    return code
+
+
+def _verdict(term: Terminal, images: int, findings: int, replaying: bool) -> None:
+    repeated = ", every verdict repeated" if replaying else ""
+    verdict = f"{findings} findings" if findings else f"all as they should be{repeated}"
+    term.out.print(f"{images} images: {verdict}", markup=False, highlight=False)
+
+
+@click.command("config")
+@common
+def config_command(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """Print the configuration that a run would use, and where it comes from."""
+    term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
+    result = loaded(config_path, term)
+    values = result.config.model_dump(mode="json")
+    if as_json:
+        click.echo(
+            json.dumps({"exit_code": 0, "file": str(result.path) if result.path else None, "config": values})
+        )
+        return 0
+    for section, keys in values.items():
+        click.echo(f"[{section}]")
+        for key, value in keys.items():
+            click.echo(f"{key} = {json.dumps(value)}")
+        click.echo()
+    return 0

@@ -1,0 +1,73 @@
+"""The command group, and the one place where errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from harvester import __version__
+from harvester.cli.doctor import doctor
+from harvester.cli.inspecting import config_command, plan, status, verify
+from harvester.cli.running import run, sandbox
+from harvester.errors import HarvesterError
+from harvester.report.summary import failed_json
+from harvester.text import printable, redact
+
+#: Longest error line (characters).
+ERROR_CHARS = 600
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="harvester")
+def group() -> None:
+    """Collect labelled video-game frames from Twitch, by game category.
+
+    \b
+    First steps:
+      harvester doctor                                   is everything there?
+      harvester plan --category "Hades II" --out DIR     what would be fetched, at what cost
+      harvester run --category "Hades II" --frames 500 --out DIR
+
+    Exit codes: 0 done, 2 usage or configuration, 3 credentials refused, 4 partly failed, 5 try again later,
+    6 this machine (disk, GPU), 75 another run holds the directory, 130/143 stopped by a signal.
+    """
+
+
+for command in (run, plan, status, doctor, sandbox, verify, config_command):
+    group.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``harvester``."""
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_guarded(args))
+
+
+def _guarded(args: list[str]) -> int:
+    try:
+        result = group.main(args=args, prog_name="harvester", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as finished:
+        return finished.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _failed(args, "interrupted", 130, "interrupted")
+    except click.ClickException as error:
+        return _failed(args, error.format_message(), 2, "usage")
+    except HarvesterError as error:
+        return _failed(args, str(error), error.exit_code, error.reason)
+    except BrokenPipeError:
+        return 141
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug gets its own exit code and its trace
+        sys.stderr.write(redact(traceback.format_exc()))
+        return _failed(args, f"bug: {type(error).__name__}: {error}", 1, "bug")
+
+
+def _failed(args: Sequence[str], message: str, code: int, reason: str) -> int:
+    line = printable(redact(message), ERROR_CHARS)
+    sys.stderr.write(f"error: {line}\n")
+    if "--json" in args:
+        sys.stdout.write(failed_json(code, reason, line) + "\n")
+    return code

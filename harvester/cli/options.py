@@ -1,0 +1,154 @@
+"""Options that several commands share, and what they amount to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from harvester.config import Loaded, load
+from harvester.errors import UsageError
+from harvester.pipeline.listing import Request
+from harvester.text import redact
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Largest categories file read (bytes).
+CATEGORIES_FILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """How this command talks: ``out`` is stdout for data, ``err`` stderr for everything else."""
+
+    out: Console
+    err: Console
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+    def say(self, line: str) -> None:
+        """One line of progress, unless ``-q``."""
+        if not self.quiet:
+            self.err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def common(command: Command) -> Command:
+    """``--config``, ``--json``, ``-v`` and ``-q``, which every command takes."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="Only errors and the result."),
+        click.option("-v", "--verbose", is_flag=True, help="Log what happens, on stderr."),
+        click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout."),
+        click.option(
+            "--config",
+            "config_path",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Configuration file (default: ./config.toml if there is one).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def wanted(command: Command) -> Command:
+    """What to harvest: the options that ``run`` and ``plan`` share."""
+    for option in (
+        click.option(
+            "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Dataset directory."
+        ),
+        click.option("--source-type", type=click.Choice(["vod", "clip"]), help="Only VODs, or only clips."),
+        click.option("--until", help="Only sources created before this time (ISO 8601, UTC)."),
+        click.option("--since", help="Only sources created at or after this time (ISO 8601, UTC)."),
+        click.option("--source", help="Harvest one VOD or clip: its URL or id."),
+        click.option(
+            "--frames", type=click.IntRange(min=1), help="Kept frames per category in all; none = what is new."
+        ),
+        click.option("--top", type=click.IntRange(0, 1000), help="Also the N categories most watched now."),
+        click.option(
+            "--categories-file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="File with one category a line; # begins a comment.",
+        ),
+        click.option("--category", "categories", multiple=True, help="Name or id of a category; may be repeated."),
+    ):
+        command = option(command)
+    return command
+
+
+def terminal(*, as_json: bool, quiet: bool, verbose: bool) -> Terminal:
+    """The consoles of this process, and its log."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_redacted)
+    out = Console(file=sys.stdout, soft_wrap=True)
+    return Terminal(out, Console(file=sys.stderr), as_json, quiet, verbose)
+
+
+def _redacted(record: logging.LogRecord) -> bool:
+    record.msg = redact(record.getMessage())
+    record.args = ()
+    return True
+
+
+def loaded(path: Path | None, term: Terminal, **flags: Any) -> Loaded:
+    """The configuration; ``flags`` are given as section__key and count only if they were set."""
+    values = {
+        (name.partition("__")[0], name.partition("__")[2]): value
+        for name, value in flags.items()
+        if value is not None and value != ()
+    }
+    result = load(path, environ=os.environ, flags=values)
+    term.say(f"configuration: {result.path or 'built-in defaults'}")
+    return result
+
+
+def request_of(
+    config: Loaded, categories: tuple[str, ...], file: Path | None, frames: int | None, source: str | None
+) -> Request:
+    """What ``run`` or ``plan`` was asked for. Raises UsageError."""
+    named = categories + (_from_file(file) if file else ())
+    discover = config.config.discover
+    if not named and not discover.top:
+        named = discover.categories
+    if not named and not discover.top:
+        raise UsageError(
+            "nothing to harvest: give --category, --categories-file or --top, or set [discover] categories"
+        )
+    return Request(named, discover.top, frames, source_of(source) if source else None)
+
+
+def _from_file(file: Path) -> tuple[str, ...]:
+    try:
+        with file.open(encoding="utf-8") as lines:
+            text = lines.read(CATEGORIES_FILE_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"cannot read {file}: {why}") from None
+    return tuple(line for raw in text.splitlines() if (line := raw.partition("#")[0].strip()))
+
+
+def source_of(text: str) -> tuple[Any, str]:
+    """Kind and id of a source given as a URL of its page, a VOD's number or a clip's slug."""
+    import re
+
+    vod = re.fullmatch(r"(?:https?://)?(?:www\.|m\.)?twitch\.tv/(?:\w+/)?v(?:ideos?)?/(\d+)(?:[?#].*)?", text)
+    clip = re.fullmatch(
+        r"(?:https?://)?(?:clips\.twitch\.tv/|(?:www\.|m\.)?twitch\.tv/\w+/clip/)([\w-]+)(?:[?#].*)?", text
+    )
+    if vod or re.fullmatch(r"v?\d+", text):
+        return "vod", vod[1] if vod else text.lstrip("v")
+    if clip or re.fullmatch(r"[\w-]{5,120}", text):
+        return "clip", clip[1] if clip else text
+    raise UsageError(f"{text!r} is no VOD or clip: give the URL of its page, a VOD's number or a clip's slug")

@@ -1,0 +1,202 @@
+"""The CPU decoder: libavcodec through PyAV, one access unit at a time; the one importer of ``av`` here.
+
+libavcodec is made for players, which would rather show a repaired picture than none. Here it is the other way
+round:
+
+- ``err_detect`` with ``explode`` turns what its parsers notice into errors; a picture it has repaired carries a
+  flag (``is_corrupt``). Together they find every lost slice of H.264 and every cut but that of the last few bytes
+  of a CABAC slice; dav1d refuses damaged AV1 itself.
+- Its HEVC decoder tells nothing. A cut slice is made to end at once (:data:`harvester.decode.annexb.SLICE_END`),
+  and blocks that no slice has reached are found by what they hold: a picture buffer starts as zeros and is given
+  back as zeros, and Y = Cb = Cr = 0 is no colour that a conversion from RGB makes.
+- What no decoder can know: bits changed such that they mean something else. TLS and TCP answer for those, the
+  demultiplexer for an access unit being whole.
+
+Contexts live as long as the decoder: a fresh one for every 1080p picture costs 3 ms more, for page faults. After
+an error the context is thrown away, so nothing of a broken stream reaches the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import CodecContext, Flags
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from harvester.decode.annexb import check_parameter_sets, with_slice_ends
+from harvester.errors import MediaError
+from harvester.model import AccessUnit, Codec, Picture, StreamInfo
+
+#: Short name, as in the dataset's column ``decoder``.
+NAME = "cpu"
+
+#: Largest picture taken, in pixels: 8K. A forged header cannot ask for more memory than that, and the perceptual
+#: hash stays within 64 bits (255 · 1024 · 1024² · pixels < 2^63).
+MAX_PIXELS = 7680 * 4320
+
+#: The software decoder of each codec in PyAV's wheels. FFmpeg's own "av1" only drives hardware.
+_DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d"}
+_ANNEX_B = frozenset((Codec.H264, Codec.HEVC))
+
+_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode", "max_pixels": str(MAX_PIXELS)}
+
+_PLANAR = re.compile(r"(?:yuvj?(?P<chroma>4\d\d)p|gray)(?P<depth>9|1\d)?(?:le)?")
+
+#: (horizontal, vertical) luma samples of a chroma sample.
+_SUBSAMPLING = {"420": (2, 2), "422": (2, 1), "444": (1, 1)}
+
+_Plane = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def library() -> str:
+    """Name and version of what decodes, for a run's report."""
+    return "libavcodec " + ".".join(str(part) for part in av.library_versions["libavcodec"])
+
+
+def supported() -> frozenset[Codec]:
+    """Codecs that this build of libavcodec decodes in software."""
+    return frozenset(codec for codec, name in _DECODERS.items() if name in av.codecs_available)
+
+
+class CpuDecoder:
+    """Implements :class:`harvester.ports.Decoder`. Not thread-safe: one thread at a time."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        av.logging.set_level(None)  # libavcodec's remarks on broken streams never reach stderr
+        self._contexts: dict[Codec, VideoCodecContext] = {}
+
+    def decode(self, unit: AccessUnit) -> Picture:
+        """The one picture of ``unit``, cropped to display size; its planes are its own memory.
+
+        Raises :class:`MediaError`: corrupt, or unsupported-codec for a codec or pixel format not dealt with.
+        """
+        _check_size(unit.stream)
+        try:
+            return self._decode(unit)
+        except MediaError:
+            self._contexts.pop(unit.stream.codec, None)
+            raise
+
+    def close(self) -> None:
+        """Release the codec contexts; the decoder opens new ones if it is used again."""
+        self._contexts.clear()
+
+    def _decode(self, unit: AccessUnit) -> Picture:
+        codec = unit.stream.codec
+        data = unit.data
+        if codec in _ANNEX_B:
+            check_parameter_sets(codec, data)
+        if codec is Codec.HEVC:
+            data = with_slice_ends(data)
+        frame = _only_frame(self._context(codec), data)
+        views = _views(frame, unit.stream)
+        if codec is Codec.HEVC:
+            _check_complete(views, unit.stream)
+        picture = _picture(unit.stream, views)
+        if codec is Codec.HEVC:
+            for view in views:
+                view.fill(0)
+        return picture
+
+    def _context(self, codec: Codec) -> VideoCodecContext:
+        if codec not in self._contexts:
+            self._contexts[codec] = _open(codec)
+        return self._contexts[codec]
+
+
+def _open(codec: Codec) -> VideoCodecContext:
+    try:
+        context: Any = CodecContext.create(_DECODERS[codec], "r")
+    except av.error.FFmpegError:
+        raise MediaError(f"this libavcodec cannot decode {codec}", reason="unsupported-codec") from None
+    context.thread_count = 1  # pictures run in parallel, not slices of one
+    context.flags |= Flags.unaligned  # else a left crop is rounded down to what SIMD likes
+    context.options = dict(_OPTIONS)
+    return context  # type: ignore[no-any-return]
+
+
+def _check_size(stream: StreamInfo) -> None:
+    if stream.coded_width * stream.coded_height > MAX_PIXELS:
+        raise MediaError(f"picture of {stream.coded_width}x{stream.coded_height}", reason="unsupported-codec")
+
+
+def _only_frame(context: VideoCodecContext, data: bytes) -> VideoFrame:
+    """The frame of one access unit; the context is flushed, ready for a unit of another stream."""
+    try:
+        frames = [*context.decode(av.Packet(data)), *context.decode(None)]
+        context.flush_buffers()
+    except av.error.PatchWelcomeError:
+        raise MediaError("a feature that libavcodec does not decode", reason="unsupported-codec") from None
+    except av.error.FFmpegError as error:
+        raise MediaError(f"libavcodec: {error.strerror}", reason="corrupt") from None
+    if len(frames) != 1:
+        raise MediaError(f"{len(frames)} pictures in an access unit", reason="corrupt")
+    if frames[0].is_corrupt or not frames[0].key_frame:
+        what = "is damaged" if frames[0].is_corrupt else "needs others before it"
+        raise MediaError(f"the picture {what}", reason="corrupt")
+    return frames[0]
+
+
+def _views(frame: VideoFrame, stream: StreamInfo) -> list[_Plane]:
+    """The frame's planes, display area only, without copying."""
+    name = frame.format.name
+    match = _PLANAR.fullmatch(name)
+    if not match:
+        raise MediaError(f"pixel format {name}", reason="unsupported-codec")
+    if (frame.width, frame.height) != (stream.width, stream.height):
+        got, said = f"{frame.width}x{frame.height}", f"{stream.width}x{stream.height}"
+        raise MediaError(f"the picture is {got}, its headers say {said}", reason="corrupt")
+    depth = int(match["depth"] or 8)
+    # libavcodec gives monochrome H.264 as 4:2:0 with constant chroma
+    if depth != stream.bit_depth or (stream.chroma != "400" and (match["chroma"] or "400") != stream.chroma):
+        raise MediaError(f"the picture is {name}, its headers say otherwise", reason="corrupt")
+    count = 1 if stream.chroma == "400" else 3
+    return [_view(plane, np.dtype(np.uint8 if depth == 8 else "<u2")) for plane in frame.planes[:count]]
+
+
+def _view(plane: Any, dtype: np.dtype[Any]) -> _Plane:
+    lines = np.frombuffer(plane, dtype=dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+    return lines[:, : plane.width]
+
+
+def _picture(stream: StreamInfo, views: list[_Plane]) -> Picture:
+    planes = [view.copy() for view in views]
+    if stream.interlaced and _is_one_field(planes[0]):
+        raise MediaError("one field of an interlaced picture", reason="corrupt")
+    return Picture(stream, planes[0], *(planes[1:] or (None, None)))
+
+
+def _is_one_field(y: _Plane) -> bool:
+    """True if the lines come in equal pairs: libavcodec shows a lone field twice, without a word."""
+    height = len(y) // 2 * 2
+    pairs_equal = np.array_equal(y[0:height:2], y[1:height:2])
+    return pairs_equal and not np.array_equal(y[1 : height - 1 : 2], y[2:height:2])
+
+
+def _check_complete(views: list[_Plane], stream: StreamInfo) -> None:
+    """Raise if a block of 8x8 luma samples is as empty as its buffer was; no coding tree block is below 16x16."""
+    if stream.chroma == "400" and stream.full_range:
+        return  # black is zero there; nothing to tell it by
+    if any(int(view.min()) > 0 for view in reversed(views)):
+        return
+    across, down = _SUBSAMPLING.get(stream.chroma, (1, 1))
+    y, *chroma = views
+    empty = _blocks(y == 0, 8, 8)
+    for plane in chroma:
+        empty = empty & _blocks(plane == 0, 8 // down, 8 // across)
+    if empty.any():
+        raise MediaError("parts of the picture were not decoded", reason="corrupt")
+
+
+def _blocks(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Which whole blocks of ``height`` x ``width`` are all true; (rows, columns)."""
+    rows, columns = mask.shape[0] // height, mask.shape[1] // width
+    whole = mask[: rows * height, : columns * width].reshape(rows, height, columns, width)
+    return np.asarray(whole.all(axis=(1, 3)))

@@ -1,0 +1,190 @@
+"""An elementary stream (Annex B) cut into coded pictures, as far as its bytes go.
+
+A picture is known to be whole only when something that cannot belong to it has begun: a delimiter, a parameter
+set, an SEI message, the first slice of another picture. Two fields of one H.264 frame count as one picture.
+Everything is decided by what lies before it, so that a longer head of the same stream gives the same pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harvester.errors import MediaError
+from harvester.media.bitstream import SLICE_PEEK_BYTES, START_CODE, HeaderEnds
+from harvester.media.h264 import H264Syntax
+from harvester.media.hevc import HevcSyntax
+from harvester.media.nal import OPENING, Role, Slice, Syntax
+from harvester.model import Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def syntax_for(codec: Codec) -> Syntax:
+    """A fresh grammar of ``codec``, knowing no parameter sets yet."""
+    return H264Syntax() if codec is Codec.H264 else HevcSyntax()
+
+
+@dataclass(frozen=True, slots=True)
+class NalUnit:
+    """Where a NAL unit lies in its stream: ``[begin, end)`` without start code and trailing zeros.
+
+    ``closed``: its end was seen. ``next``: where the following start code stands, or the stream's length.
+    """
+
+    begin: int
+    end: int
+    next: int
+    closed: bool
+
+    @property
+    def start_code(self) -> int:
+        return self.begin - len(START_CODE)
+
+
+def nal_units(stream: bytes, *, closed: bool) -> Iterator[NalUnit]:
+    """NAL units of an Annex B byte stream in order; ``closed``: the stream's end also ends its last unit."""
+    begin = stream.find(START_CODE)
+    while begin >= 0:
+        begin += len(START_CODE)
+        following = stream.find(START_CODE, begin)
+        stop = following if following >= 0 else len(stream)
+        end = stop
+        while end > begin and stream[end - 1] == 0:
+            end -= 1
+        yield NalUnit(begin, end, stop, closed or following >= 0)
+        begin = following
+
+
+@dataclass(slots=True)
+class CodedPicture:
+    """One picture of the stream, growing while its slices come. Offsets count bytes of the stream.
+
+    ``begin``: start code that opens its access unit. ``next_begin``: the one that opens the next access unit.
+    ``proof``: bytes of the stream after which it is known to be whole. ``whole``: that point was reached.
+    """
+
+    begin: int
+    slices: list[Slice] = field(default_factory=list)
+    nals: list[tuple[int, int]] = field(default_factory=list)  # SEI and slices, in order
+    next_begin: int | None = None
+    proof: int = 0
+    whole: bool = False
+    damaged: bool = False
+    after_end: bool = False  # an end of sequence was seen behind its slices
+
+    def bytes_of(self, stream: bytes) -> list[bytes]:
+        """Its SEI and slice NAL units."""
+        return [stream[begin:end] for begin, end in self.nals]
+
+
+class PictureScan:
+    """Iterates over the pictures of ``stream``; the last is not ``whole`` unless the stream is ``closed``.
+
+    ``damage``: ascending offsets in front of which bytes are missing. ``syntax`` holds, when a picture comes
+    out, the parameter sets in force for it.
+    """
+
+    def __init__(self, stream: bytes, syntax: Syntax, *, closed: bool, damage: Sequence[int] = ()) -> None:
+        self._stream = stream
+        self._syntax = syntax
+        self._closed = closed
+        self._damage = list(reversed(damage))
+        self._picture = CodedPicture(0)
+
+    def __iter__(self) -> Iterator[CodedPicture]:
+        fresh = True
+        for nal in nal_units(self._stream, closed=self._closed):
+            if fresh:
+                self._picture = CodedPicture(nal.start_code)
+                fresh = False
+            damaged = self._is_damaged(nal)
+            header = self._stream[nal.begin : nal.begin + self._syntax.header_bytes]
+            if len(header) < self._syntax.header_bytes:
+                continue
+            role = self._syntax.role(header)
+            piece = self._slice_of(nal, damaged=damaged) if role is Role.SLICE else None
+            if role is Role.SLICE and piece is None and not damaged:
+                break
+            if self._opens_next(role, piece):
+                yield self._close(nal, piece)
+            self._take(nal, role, piece, damaged=damaged)
+        if self._picture.slices:
+            yield self._close_at_end()
+
+    def _is_damaged(self, nal: NalUnit) -> bool:
+        """Were bytes lost inside ``nal``, or between it and the next start code?"""
+        hit = False
+        while self._damage and self._damage[-1] <= nal.next:
+            hit = hit or self._damage[-1] > nal.start_code
+            self._damage.pop()
+        return hit
+
+    def _slice_of(self, nal: NalUnit, *, damaged: bool) -> Slice | None:
+        """The slice header; None when it is damaged or not all there yet."""
+        try:
+            return self._syntax.read_slice(self._stream[nal.begin : min(nal.end, nal.begin + SLICE_PEEK_BYTES)])
+        except HeaderEnds as error:
+            if nal.closed and not damaged:
+                raise MediaError("a slice header ends early") from error
+        except MediaError:
+            if not damaged:
+                raise
+        return None
+
+    def _opens_next(self, role: Role, piece: Slice | None) -> bool:
+        """Does this NAL unit prove that the picture at hand is over?"""
+        slices = self._picture.slices
+        if not slices or (self._awaits_field() and (piece is None or _completes_frame(slices[-1], piece))):
+            return False
+        if piece is None:
+            return role in OPENING or self._picture.after_end
+        last = slices[-1]
+        between = self._picture.next_begin is not None or self._picture.after_end
+        return between or piece.first or piece.identity != last.identity
+
+    def _awaits_field(self) -> bool:
+        fields = {each.field for each in self._picture.slices}
+        return fields in ({1}, {2})
+
+    def _close(self, nal: NalUnit, piece: Slice | None) -> CodedPicture:
+        done = self._picture
+        if done.next_begin is None:
+            done.next_begin = nal.start_code
+        done.proof = nal.begin + (piece.bytes_read if piece else self._syntax.header_bytes)
+        done.whole = True
+        self._picture = CodedPicture(done.next_begin)
+        return done
+
+    def _close_at_end(self) -> CodedPicture:
+        self._picture.whole = self._closed
+        self._picture.proof = len(self._stream)
+        return self._picture
+
+    def _take(self, nal: NalUnit, role: Role, piece: Slice | None, *, damaged: bool) -> None:
+        """Add the NAL unit to the picture at hand, or to what the next ones may need."""
+        picture = self._picture
+        picture.damaged |= damaged
+        if piece is not None:
+            picture.slices.append(piece)
+            picture.nals.append((nal.begin, nal.end))
+            picture.next_begin = None
+        elif role is Role.END:
+            picture.after_end = bool(picture.slices)
+        elif role in OPENING and picture.slices and picture.next_begin is None:
+            picture.next_begin = nal.start_code
+        self._remember(nal, role, damaged=damaged)
+
+    def _remember(self, nal: NalUnit, role: Role, *, damaged: bool) -> None:
+        if role is Role.PARAMETERS and nal.closed and not damaged:
+            self._syntax.learn(self._stream[nal.begin : nal.end])
+        elif role is Role.SEI and not self._picture.slices:
+            self._picture.nals.append((nal.begin, nal.end))
+
+
+def _completes_frame(first: Slice, second: Slice) -> bool:
+    """Is ``second`` of the other field of ``first``'s frame, or of the same field (H.264 §7.4.1.2.4)?"""
+    if second.field == first.field:
+        return not second.first and second.identity == first.identity
+    return second.field != 0 and second.frame_num == first.frame_num and second.nal_type != 5

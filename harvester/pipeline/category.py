@@ -1,0 +1,208 @@
+"""One category: its ranks walked, worked on ahead within the window, decided strictly in rank order."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from harvester.model import Category, Rank
+from harvester.pipeline.deciding import Judge, Ruling
+from harvester.pipeline.publishing import Publisher
+from harvester.pipeline.sinks import Decision
+from harvester.pipeline.stopping import Bounds, Stop, Stopped
+from harvester.pipeline.window import Window
+from harvester.pipeline.work import Capped, Item, OpenSources, Result, Worker
+from harvester.sampling.plan import Visit
+from harvester.store.ledger import Ledger, OpenPass
+
+#: Undecided targets a category may have when it needs only few more frames: as many as its yield so far says
+#: will be needed, and this many besides (a duplicate or two costs no extra round trip).
+SPARE_TARGETS = 2
+#: Lowest yield (kept per decided) that is believed, so that a bad start does not open the window wide.
+LOWEST_YIELD = 0.25
+
+
+@dataclass(slots=True)
+class CategoryBooks:
+    """What a run did in one category. ``total`` kept frames in the dataset; ``taken``: targets taken up now."""
+
+    category: Category
+    total: int
+    target: int | None = None
+    taken: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    retryable: int = 0
+    note: str = ""
+
+    @property
+    def decided(self) -> int:
+        return self.kept + self.dropped.total() + self.failed.total()
+
+    @property
+    def pending(self) -> int:
+        """Targets taken up and left undecided."""
+        return max(0, self.taken - self.decided)
+
+    @property
+    def met(self) -> bool:
+        """True once the dataset's target for the category is reached."""
+        return self.target is not None and self.total >= self.target
+
+    @property
+    def missing(self) -> float:
+        """Kept frames still wanted; infinite without a target."""
+        return math.inf if self.target is None else max(0, self.target - self.total)
+
+    def count(self, ruling: Ruling) -> None:
+        """Enter a ruling."""
+        outcome = ruling.outcome
+        if outcome.verdict == "kept":
+            self.kept += 1
+            self.total += 1
+        elif outcome.verdict == "dropped":
+            self.dropped[outcome.reason] += 1
+        else:
+            self.failed[outcome.reason] += 1
+            self.retryable += outcome.retry_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What all categories of a run share."""
+
+    ledger: Ledger
+    worker: Worker
+    sources: OpenSources
+    window: Window
+    publisher: Publisher
+    executor: Executor
+    stop: Stop
+    bounds: Bounds
+
+
+class CategoryWalk:
+    """Walks one pass of a category from where it was left."""
+
+    def __init__(self, stage: Stage, judge: Judge, books: CategoryBooks, open_pass: OpenPass) -> None:
+        self._stage = stage
+        self._judge = judge
+        self._books = books
+        self._pass = open_pass
+        self._undecided = 0
+        self._progress = asyncio.Event()
+
+    async def run(self) -> bool:
+        """Decide ranks until the pass ends (True), or the target is met or the run is stopped (False).
+
+        After a cut, what is next in rank and already done is still decided; the rest stays pending.
+        """
+        queue: asyncio.Queue[Item | None] = asyncio.Queue()
+        dispatching = asyncio.create_task(self._dispatch(queue))
+        try:
+            while (item := await self._stage.stop.or_cut(queue.get())) is not None:
+                await self._decide(item)
+                if self._books.met or self._stage.bounds.full():
+                    return False
+            return await dispatching
+        except Stopped:
+            return False
+        finally:
+            dispatching.cancel()
+            await asyncio.gather(dispatching, return_exceptions=True)
+            await self._abandon(queue)
+
+    async def _dispatch(self, queue: asyncio.Queue[Item | None]) -> bool:
+        """Begin the work of rank after rank, as far ahead as window and need allow; True if all were begun."""
+        try:
+            for rank, visit, place in self._ranks():
+                await self._may_go_ahead()
+                await self._stage.window.acquire()
+                if self._stage.bounds.check():
+                    await self._stage.window.release()
+                    return False
+                self._undecided += 1
+                queue.put_nowait(Item(rank, visit, place, asyncio.create_task(self._begin(visit, place))))
+            return True
+        finally:
+            queue.put_nowait(None)
+
+    async def _begin(self, visit: Visit, place: int) -> Result:
+        if self._judge.fold.capped(visit.source.broadcaster_id):
+            self._taken()
+            return Capped()
+        return await self._stage.worker.take(visit, place, self._taken)
+
+    def _taken(self) -> None:
+        self._books.taken += 1
+
+    def _ranks(self) -> Iterator[tuple[Rank, Visit, int]]:
+        """Places of the pass in rank order, after the last one decided; one round in memory at a time."""
+        last = self._pass.last
+        ledger = self._stage.ledger
+        for turn in range(last.round if last else 0, ledger.last_round(self._pass.id) + 1):
+            for visit in ledger.visits(self._pass.id, turn):
+                for place in visit.places(turn):
+                    rank = visit.rank(place)
+                    if last is None or rank > last:
+                        yield rank, visit, place
+
+    async def _may_go_ahead(self) -> None:
+        """Wait while what is under way will probably fill the target."""
+        while self._undecided >= self._useful():
+            self._progress.clear()
+            await self._progress.wait()
+
+    def _useful(self) -> float:
+        believed = max(LOWEST_YIELD, (self._books.kept + 1) / (self._books.decided + 1))
+        return self._books.missing / believed + SPARE_TARGETS
+
+    async def _decide(self, item: Item) -> None:
+        """Decide the next rank once its work is done."""
+        try:
+            result = await self._stage.stop.or_cut(item.task)
+        except BaseException:
+            await self._drop(item)
+            raise
+        ruling = self._judge.decide(item, result)
+        self._undecided -= 1
+        self._progress.set()
+        if item.place == item.visit.count - 1:
+            self._stage.sources.forget(item.visit.source)
+        if ruling is None:
+            await self._stage.window.release()
+            return
+        self._books.count(ruling)
+        await self._hand_over(ruling)
+
+    async def _hand_over(self, ruling: Ruling) -> None:
+        if ruling.measured is not None:
+            self._stage.window.met(ruling.measured.picture.nbytes)
+        await self._stage.publisher.put(asyncio.ensure_future(self._finish(ruling)))
+
+    async def _finish(self, ruling: Ruling) -> Decision:
+        """Encode a kept picture; its slot is free when its planes are."""
+        try:
+            if ruling.measured is None:
+                return self._judge.finish(ruling)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._stage.executor, self._judge.finish, ruling)
+        finally:
+            await self._stage.window.release()
+
+    async def _abandon(self, queue: asyncio.Queue[Item | None]) -> None:
+        """Let go of work that will not be decided in this run; its ranks stay pending."""
+        while not queue.empty():
+            item = queue.get_nowait()
+            if item is not None:
+                await self._drop(item)
+
+    async def _drop(self, item: Item) -> None:
+        item.task.cancel()
+        await asyncio.gather(item.task, return_exceptions=True)
+        await self._stage.window.release()

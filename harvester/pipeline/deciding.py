@@ -1,0 +1,202 @@
+"""What a target becomes: its outcome for the ledger and, if it is kept, its frame."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from harvester import __version__
+from harvester.clock import Clock
+from harvester.model import Category, Frame, Source, Vod, VodType
+from harvester.pipeline.sinks import Decision, Rendered, Sink
+from harvester.pipeline.work import Capped, Failed, Item, Measured, Result, Void
+from harvester.sampling.labels import label_of
+from harvester.stats import StageTimes
+from harvester.store.classes import ClassEntry
+from harvester.store.layout import frame_file_name
+from harvester.store.ledger import RETRY_WAITS, Ledger
+from harvester.store.records import Outcome
+from harvester.text import printable, redact
+from harvester.vision.fold import BROADCASTER_CAP, CategoryFold
+from harvester.vision.jpeg import stored_size
+from harvester.vision.measure import pack
+from harvester.vision.phash import hex16
+
+#: Longest error text kept with a failure (characters).
+DETAIL_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ruling:
+    """A decided target; a kept one still has its picture, to be rendered outside the event loop."""
+
+    outcome: Outcome
+    source: Source
+    scores: Mapping[str, float] = field(default_factory=dict)
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Decides the targets of one category, strictly in the order in which it is asked."""
+
+    run_id: str
+    category: Category
+    entry: ClassEntry
+    fold: CategoryFold
+    ledger: Ledger
+    sink: Sink
+    clock: Clock
+    times: StageTimes
+    short_side: int
+    _failed_sources: set[tuple[str, str]] = field(default_factory=set)
+
+    def decide(self, item: Item, result: Result) -> Ruling | None:
+        """The next ruling of the category; None where there is no such target."""
+        source = item.visit.source
+        match result:
+            case Void():
+                return None
+            case Failed(whole_source=True) if (source.kind, source.id) in self._failed_sources:
+                return None
+            case Failed():
+                return Ruling(self._failure(item, result), source)
+            case _ if self.fold.capped(source.broadcaster_id):
+                return Ruling(self._drop(item, BROADCASTER_CAP), source)
+            case Measured():
+                return self._verdict(item, result)
+            case Capped():
+                raise AssertionError("a cap that was reached stays reached")
+
+    def finish(self, ruling: Ruling) -> Decision:
+        """The decision with its file and frame; runs in a decode thread, where JPEG encoding costs."""
+        if ruling.measured is None:
+            return Decision(ruling.outcome)
+        with self.times.timed("encode"):
+            rendered = self.sink.render(ruling.measured.picture)
+        sha256 = hashlib.sha256(rendered.jpeg).hexdigest() if rendered.jpeg else ""
+        outcome = replace(ruling.outcome, sha256=sha256)
+        return Decision(outcome, self._frame(outcome, ruling, rendered), rendered.jpeg)
+
+    def _verdict(self, item: Item, result: Measured) -> Ruling:
+        seq = self.ledger.next_seq()
+        source = item.visit.source
+        decided = self.fold.decide(seq, source.broadcaster_id, result.measurement)
+        kept = decided.verdict.kept
+        outcome = self._outcome(
+            item,
+            seq=seq,
+            k=result.k,
+            verdict="kept" if kept else "dropped",
+            reason=decided.verdict.reason,
+            offset_s=result.offset_s,
+            phash=decided.phash,
+            measurement=pack(result.measurement),
+            near_key=decided.near_key,
+            near_distance=decided.near_distance,
+            file_name=self._file_name(source, result.offset_s) if kept else None,
+        )
+        return Ruling(outcome, source, decided.verdict.scores, result if kept else None)
+
+    def _drop(self, item: Item, reason: str) -> Outcome:
+        """A drop that no picture was needed for: the same row whether or not it was fetched ahead."""
+        return self._outcome(
+            item,
+            seq=self.ledger.next_seq(),
+            k=item.visit.target_number(item.place),
+            verdict="dropped",
+            reason=reason,
+        )
+
+    def _failure(self, item: Item, result: Failed) -> Outcome:
+        source = item.visit.source
+        k = None if result.whole_source else item.visit.target_number(item.place)
+        if result.whole_source:
+            self._failed_sources.add((source.kind, source.id))
+        return self._outcome(
+            item,
+            seq=self.ledger.next_seq(),
+            k=k,
+            verdict="failed",
+            reason=result.error.reason,
+            detail=printable(redact(str(result.error)), DETAIL_CHARS),
+            retry_at=self._retry_at(result, source, k),
+        )
+
+    def _retry_at(self, result: Failed, source: Source, k: int | None) -> datetime | None:
+        """When a passing failure is due again; None for a lasting one, or after the last retry."""
+        failures = self.ledger.failures_of(self.category.id, source.kind, source.id, k)
+        if not result.error.retryable or failures >= len(RETRY_WAITS):
+            return None
+        return self.clock.now() + RETRY_WAITS[failures]
+
+    def _outcome(self, item: Item, **columns: Any) -> Outcome:
+        source = item.visit.source
+        return Outcome(
+            run_id=self.run_id,
+            category_id=self.category.id,
+            rank=item.rank,
+            kind=source.kind,
+            source_id=source.id,
+            broadcaster_id=source.broadcaster_id,
+            decided_at=self.clock.now(),
+            **columns,
+        )
+
+    def _file_name(self, source: Source, offset_s: float) -> str:
+        return frame_file_name(self.entry.slug, source.kind, source.id, offset_s)
+
+    def _frame(self, outcome: Outcome, ruling: Ruling, rendered: Rendered) -> Frame:
+        measured = ruling.measured
+        if measured is None or outcome.file_name is None or outcome.offset_s is None or outcome.phash is None:
+            raise AssertionError("only a kept outcome has a frame")
+        source = ruling.source
+        label = label_of(source)
+        stream = measured.picture.stream
+        width, height = stored_size(stream.width, stream.height, self.short_side)
+        return Frame(
+            file_name=outcome.file_name,
+            label=self.entry.name,
+            label_id=self.entry.label_id,
+            category_id=self.category.id,
+            source_type=source.kind,
+            source_id=source.id,
+            broadcaster_id=source.broadcaster_id,
+            offset_s=outcome.offset_s,
+            streamed_at=streamed_at(source, outcome.offset_s),
+            width=width,
+            height=height,
+            rendition=measured.rendition,
+            codec=stream.codec.value,
+            decoder=measured.decoder,
+            phash=hex16(outcome.phash),
+            sha256=outcome.sha256 or "",
+            label_source=label.source,
+            label_confidence=label.confidence,
+            scores=ruling.scores,
+            split=self.sink.split(source.broadcaster_id),
+            run_id=self.run_id,
+            harvester_version=__version__,
+            harvested_at=outcome.decided_at,
+            url=moment_url(source, outcome.offset_s),
+            image=rendered.image,
+        )
+
+
+def streamed_at(source: Source, offset_s: float) -> datetime | None:
+    """When the picture was on air (UTC): known for archives alone, which begin with their broadcast."""
+    if isinstance(source, Vod) and source.type is VodType.ARCHIVE:
+        return source.created_at + timedelta(seconds=offset_s)
+    return None
+
+
+def moment_url(source: Source, offset_s: float) -> str:
+    """Public page of the source, of a VOD at the picture's second."""
+    if isinstance(source, Vod):
+        minutes, seconds = divmod(int(offset_s), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{source.page_url}?t={hours}h{minutes}m{seconds}s"
+    return source.page_url

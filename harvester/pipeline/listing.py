@@ -1,0 +1,158 @@
+"""Discover: which categories are meant, and which sources a new pass of a category visits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from harvester.clock import Clock
+from harvester.config import Discover, Sample
+from harvester.errors import UnknownCategory, UsageError
+from harvester.model import Category, Clip, Source, SourceKind, Vod
+from harvester.ports import Catalog, Listing, ListingScope
+from harvester.sampling.plan import Wish
+from harvester.store.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run is asked for. ``frames``: the dataset's target per category, None = what is new."""
+
+    categories: tuple[str, ...] = ()
+    top: int = 0
+    frames: int | None = None
+    source: tuple[SourceKind, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.frames < 1:
+            raise UsageError("--frames must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Sources of a category's new pass, and why others were left out."""
+
+    wishes: tuple[Wish, ...]
+    left_out: Counter[str] = field(default_factory=Counter)
+    listed: dict[str, str] = field(default_factory=dict)
+    sources: int = 0
+
+    @property
+    def suspect(self) -> bool:
+        """True if Twitch listed nothing at all."""
+        return self.sources == 0
+
+
+async def find_categories(catalog: Catalog, request: Request) -> tuple[list[Category], list[UnknownCategory]]:
+    """The request's categories, each once, in the order asked; and those that do not exist."""
+    found: dict[str, Category] = {}
+    unknown: list[UnknownCategory] = []
+    for query in request.categories:
+        try:
+            category = await catalog.find_category(query)
+        except UnknownCategory as error:
+            unknown.append(error)
+        else:
+            found.setdefault(category.id, category)
+    if request.top:
+        for category in await catalog.top_categories(request.top):
+            found.setdefault(category.id, category)
+    return list(found.values()), unknown
+
+
+def listing_scope(discover: Discover, limit: int) -> ListingScope:
+    """The configured filters as a listing's scope."""
+    return ListingScope(
+        languages=discover.languages,
+        period=discover.period,
+        vod_types=discover.vod_types,
+        min_views=discover.min_views,
+        min_duration_s=discover.min_duration_s,
+        since=_utc(discover.since),
+        until=_utc(discover.until),
+        limit=limit,
+    )
+
+
+def scope_key(discover: Discover, request: Request) -> str:
+    """What a pass may be resumed for: the kinds of source, or the single source, that were asked for."""
+    if request.source is not None:
+        return ":".join(request.source)
+    return ",".join(sorted(discover.source_types))
+
+
+@dataclass(frozen=True, slots=True)
+class Lister:
+    """Lists a category's sources and leaves out those that are known, forgotten or unwanted."""
+
+    catalog: Catalog
+    ledger: Ledger
+    discover: Discover
+    sample: Sample
+    clock: Clock
+    forgotten: Callable[[Source], bool]
+
+    async def find(self, category: Category, request: Request) -> Found:
+        """New sources of the category and failures that are due again."""
+        listings = await self._listings(category, request)
+        sources = [source for listing in listings.values() for source in listing.sources]
+        wishes, left_out = self._choose(category, sources)
+        left_out["filtered"] += sum(listing.seen - len(listing.sources) for listing in listings.values())
+        retries = self._retries(category, request)
+        return Found(
+            wishes=(*wishes, *retries),
+            left_out=+left_out,
+            listed={kind: listing.stopped for kind, listing in listings.items()},
+            sources=sum(listing.seen for listing in listings.values()),
+        )
+
+    async def _listings(self, category: Category, request: Request) -> dict[str, Listing[Vod] | Listing[Clip]]:
+        if request.source is not None:
+            source = await self.catalog.find_source(category, *request.source)
+            return {source.kind: _single(source)}
+        listings: dict[str, Listing[Vod] | Listing[Clip]] = {}
+        if "vod" in self.discover.source_types:
+            scope = listing_scope(self.discover, self.discover.max_vods)
+            listings["vod"] = await self.catalog.list_vods(category, scope)
+        if "clip" in self.discover.source_types:
+            scope = listing_scope(self.discover, self.discover.max_clips)
+            listings["clip"] = await self.catalog.list_clips(category, scope)
+        return listings
+
+    def _choose(self, category: Category, sources: Sequence[Source]) -> tuple[list[Wish], Counter[str]]:
+        known = self.ledger.known_sources(category.id)
+        wishes: list[Wish] = []
+        left_out: Counter[str] = Counter()
+        for source in sources:
+            if self.forgotten(source):
+                left_out["forgotten"] += 1
+            elif (source.kind, source.id) in known:
+                left_out["known"] += 1
+            elif source.duration_s <= 0:
+                left_out["no-duration"] += 1
+            else:
+                wishes.append(Wish(source))
+        return wishes, left_out
+
+    def _retries(self, category: Category, request: Request) -> list[Wish]:
+        due = self.ledger.due_retries(category.id, self.clock.now())
+        wanted = self.discover.source_types if request.source is None else (request.source[0],)
+        return [
+            Wish(source, retry)
+            for source, retry in due
+            if source.kind in wanted
+            and not self.forgotten(source)
+            and (request.source is None or source.id == request.source[1])
+        ]
+
+
+def _single(source: Source) -> Listing[Vod] | Listing[Clip]:
+    if isinstance(source, Clip):
+        return Listing((source,), "end", 1)
+    return Listing((source,), "end", 1)
+
+
+def _utc(value: str) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None

@@ -1,0 +1,118 @@
+"""Opens what a harvest needs of the outside, and closes it again: Twitch on one side, the dataset on the other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harvester.clock import Clock
+from harvester.config import Config, Credentials
+from harvester.decode import supported_codecs
+from harvester.errors import ConfigError
+from harvester.model import Source
+from harvester.pipeline.harvest import Outside
+from harvester.pipeline.sinks import Sink
+from harvester.stats import Traffic
+from harvester.store.classes import holds_dataset
+from harvester.store.dataset import Dataset
+from harvester.store.ledger import Ledger
+from harvester.store.lock import DatasetLock
+from harvester.transport import Transport
+from harvester.twitch.helix import HelixCatalog
+from harvester.twitch.playback import StreamlinkResolver
+
+LEDGER_FILE = "ledger.sqlite3"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDataset:
+    """A dataset directory that is ours for now, recovered, with its ledger."""
+
+    dataset: Dataset
+    ledger: Ledger
+
+    def forgotten(self, source: Source) -> bool:
+        """True if a tombstone keeps the source out."""
+        return self.dataset.tombstones.is_forgotten(
+            source_type=source.kind,
+            source_id=source.id,
+            broadcaster_id=source.broadcaster_id,
+            category_id=source.category_id,
+        )
+
+
+@contextmanager
+def open_dataset(root: Path, clock: Clock, *, create: bool = True) -> Iterator[OpenDataset]:
+    """Lock, open and recover the dataset in ``root``; a lost ledger is rebuilt from the metadata.
+
+    Raises LockHeld, ForeignDataset or MachineError.
+    """
+    if not create:
+        Dataset.open(root, create=False)  # nothing is made, not even the lock's folder, where there is no dataset
+    with DatasetLock(root):
+        dataset = Dataset.open(root, create=create)
+        ledger = Ledger(dataset.paths.state / LEDGER_FILE)
+        try:
+            dataset.recover(ledger.is_kept)
+            kept = ledger.kept_files()
+            ledger.adopt((frame for frame in dataset.frames() if frame.file_name not in kept), clock.now())
+            yield OpenDataset(dataset, ledger)
+        finally:
+            ledger.close()
+
+
+@contextmanager
+def inspect_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset | None]:
+    """Look at the dataset in ``root`` without a lock and without changing it; None if there is none yet.
+
+    Raises ForeignDataset or MachineError.
+    """
+    if not holds_dataset(root):
+        yield None
+        return
+    dataset = Dataset.open(root, create=False)
+    file = dataset.paths.state / LEDGER_FILE
+    ledger = Ledger(file if file.exists() else None)
+    try:
+        if not file.exists():
+            ledger.adopt(dataset.frames(), clock.now())
+        yield OpenDataset(dataset, ledger)
+    finally:
+        ledger.close()
+
+
+def require_rights(config: Config) -> None:
+    """Raise ConfigError unless the configuration may touch the world it points at."""
+    if not config.endpoints.loopback and not config.rights.basis.strip():
+        raise ConfigError(
+            "[rights] basis is not set: say on which ground you store this content (own channels, written"
+            " permission, ...) in config.toml or HARVESTER_RIGHTS_BASIS; it goes into the dataset card",
+            reason="no-rights-basis",
+        )
+
+
+@asynccontextmanager
+async def reach(
+    config: Config,
+    secrets: Credentials,
+    *,
+    ledger: Ledger,
+    sink: Sink,
+    clock: Clock,
+    forgotten: Callable[[Source], bool],
+) -> AsyncIterator[Outside]:
+    """Connect to the configured world. Raises ConfigError, CredentialsRefused or TryAgainLater."""
+    require_rights(config)
+    traffic = Traffic()
+    codecs = supported_codecs(config.decode)
+    resolver = StreamlinkResolver(config.endpoints, config.fetch, traffic, clock, supported_codecs=codecs)
+    try:
+        async with (
+            Transport(config.fetch, loopback=config.endpoints.loopback, traffic=traffic) as transport,
+            HelixCatalog(config.endpoints, config.discover, secrets, traffic, clock) as catalog,
+        ):
+            yield Outside(catalog, resolver, transport, ledger, sink, clock, traffic, forgotten)
+    finally:
+        resolver.close()

@@ -1,0 +1,92 @@
+"""The one committer: decisions in the order they were made, published in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from harvester.pipeline.sinks import Decision, Sink
+from harvester.stats import StageTimes
+
+#: A batch is published when it holds this many frames ...
+BATCH_FRAMES = 64
+#: ... or this many outcomes of any kind ...
+BATCH_OUTCOMES = 512
+#: ... or is this old (s): what a kill can cost (invariants §1).
+BATCH_AGE_S = 1.0
+#: Decisions that may wait for the committer; then deciding waits.
+QUEUE_DECISIONS = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Marker:
+    """Everything before it is durable when it is reached; then ``action`` runs and ``reached`` is set."""
+
+    action: Callable[[], None]
+    reached: asyncio.Event
+
+
+class Publisher:
+    """Writes decisions through a sink, in one thread of its own."""
+
+    def __init__(self, sink: Sink, times: StageTimes) -> None:
+        self._sink = sink
+        self._times = times
+        self._queue: asyncio.Queue[asyncio.Future[Decision] | _Marker | None] = asyncio.Queue(QUEUE_DECISIONS)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
+
+    async def put(self, decision: asyncio.Future[Decision]) -> None:
+        """Hand over the next decision; its picture may still be being encoded."""
+        await self._queue.put(decision)
+
+    async def after_all(self, action: Callable[[], None]) -> None:
+        """Run ``action`` once everything handed over so far is durable, and wait for it."""
+        marker = _Marker(action, asyncio.Event())
+        await self._queue.put(marker)
+        await marker.reached.wait()
+
+    async def finish(self) -> None:
+        """No more decisions will come."""
+        await self._queue.put(None)
+
+    async def run(self) -> None:
+        """Publish until finished. Raises what the sink raises (disk full, no permission)."""
+        try:
+            while await self._batch():
+                pass
+        finally:
+            self._thread.shutdown(wait=True)
+
+    async def _batch(self) -> bool:
+        """Collect and publish one batch; False when there will be no other."""
+        item = await self._queue.get()
+        opened = time.monotonic()
+        batch: list[Decision] = []
+        frames = 0
+        while isinstance(item, asyncio.Future):
+            decision = await item
+            batch.append(decision)
+            frames += decision.frame is not None
+            if frames >= BATCH_FRAMES or len(batch) >= BATCH_OUTCOMES:
+                break
+            try:
+                age_s = time.monotonic() - opened
+                item = await asyncio.wait_for(self._queue.get(), max(0.0, BATCH_AGE_S - age_s))
+            except TimeoutError:
+                break
+        await self._publish(batch)
+        if isinstance(item, _Marker):
+            await self._in_thread(item.action)
+            item.reached.set()
+        return item is not None
+
+    async def _publish(self, batch: list[Decision]) -> None:
+        if batch:
+            with self._times.timed("publish"):
+                await self._in_thread(lambda: self._sink.publish(batch))
+
+    async def _in_thread(self, action: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, action)

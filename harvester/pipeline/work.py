@@ -1,0 +1,175 @@
+"""One target from its source to a measured picture: the part of the flow that runs in any order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from harvester.config import Config
+from harvester.decode import open_decoder
+from harvester.errors import FetchError, TargetError
+from harvester.model import AccessUnit, Measurement, Picture, Rank, Source
+from harvester.pipeline.opening import Located, Opener, OpenSource
+from harvester.ports import Decoder
+from harvester.sampling.plan import Visit
+from harvester.stats import StageTimes
+from harvester.vision.measure import measure
+
+#: A signature that has expired (facts: clip MP4s answer 401, sometimes 403): the source is resolved once more.
+_EXPIRED = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """The source has no such target (shorter than listed, or it could not be opened at an earlier rank)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capped:
+    """The target was not begun: its broadcaster already has its share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The target, or (``whole_source``) its source, could not be had."""
+
+    error: TargetError
+    whole_source: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A decoded and measured picture that waits for its turn to be decided."""
+
+    k: int
+    offset_s: float
+    rendition: str
+    decoder: str
+    picture: Picture
+    measurement: Measurement
+
+
+Result = Void | Capped | Failed | Measured
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """A place of the rank order, with the work that is under way for it."""
+
+    rank: Rank
+    visit: Visit
+    place: int
+    task: asyncio.Task[Result]
+
+
+class OpenSources:
+    """Sources open at the moment, each opened once however many targets ask at the same time."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._opening: dict[tuple[str, str], asyncio.Task[OpenSource]] = {}
+
+    async def get(self, source: Source) -> OpenSource:
+        """The open source. Raises what opening it raised, to everyone who asks."""
+        key = (source.kind, source.id)
+        if key not in self._opening:
+            self._opening[key] = asyncio.create_task(self._opener.open(source))
+        return await asyncio.shield(self._opening[key])
+
+    async def renew(self, source: Source, stale: OpenSource) -> OpenSource:
+        """The source opened afresh, unless somebody has already replaced ``stale``."""
+        key = (source.kind, source.id)
+        task = self._opening.get(key)
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            if task.result() is not stale:
+                return task.result()
+            del self._opening[key]
+        return await self.get(source)
+
+    def forget(self, source: Source) -> None:
+        """Let go of a source whose targets are all decided."""
+        task = self._opening.pop((source.kind, source.id), None)
+        if task is not None and not task.done():
+            task.cancel()
+
+    async def close(self) -> None:
+        """Cancel what is still being opened."""
+        tasks = list(self._opening.values())
+        self._opening.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Worker:
+    """Takes targets through fetch, decode and measurement; decoding runs in the executor's threads."""
+
+    def __init__(self, sources: OpenSources, executor: Executor, decoders: Decoders, times: StageTimes) -> None:
+        self._sources = sources
+        self._executor = executor
+        self._decoders = decoders
+        self._times = times
+
+    async def take(self, visit: Visit, place: int, taken: Callable[[], None]) -> Result:
+        """Do the work of one target; ``taken`` is called once it is known to exist."""
+        try:
+            source = await self._sources.get(visit.source)
+        except TargetError as error:
+            return Failed(error, whole_source=True)
+        k = visit.target_number(place)
+        if k >= len(source.targets):
+            return Void()
+        taken()
+        try:
+            located = await self._read(visit.source, source, k)
+            loop = asyncio.get_running_loop()
+            picture, measurement = await loop.run_in_executor(self._executor, self._look, located.unit)
+        except TargetError as error:
+            return Failed(error, whole_source=False)
+        return Measured(k, located.offset_s, located.rendition, self._decoders.name, picture, measurement)
+
+    async def _read(self, source: Source, opened: OpenSource, k: int) -> Located:
+        with self._times.waiting("fetch"):
+            try:
+                return await opened.read(opened.targets[k])
+            except FetchError as error:
+                if error.status not in _EXPIRED or source.kind != "clip":
+                    raise
+            renewed = await self._sources.renew(source, opened)
+            return await renewed.read(renewed.targets[k])
+
+    def _look(self, unit: AccessUnit) -> tuple[Picture, Measurement]:
+        with self._times.timed("decode"):
+            picture = self._decoders.mine().decode(unit)
+        with self._times.timed("measure"):
+            return picture, measure(picture)
+
+
+class Decoders:
+    """One decoder a thread, made when the thread first needs it, all closed together."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config.decode
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[Decoder] = []
+        self.name = config.decode.backend if config.decode.backend != "auto" else "cpu"
+
+    def mine(self) -> Decoder:
+        """This thread's decoder."""
+        decoder: Decoder | None = getattr(self._local, "decoder", None)
+        if decoder is None:
+            decoder = open_decoder(self._config)
+            self._local.decoder = decoder
+            with self._lock:
+                self._all.append(decoder)
+        return decoder
+
+    def close(self) -> None:
+        """Release all decoders; their threads must be done."""
+        for decoder in self._all:
+            decoder.close()
+        self._all.clear()

@@ -1,0 +1,109 @@
+"""How a run ended: its report, its status and its exit code (contract, "Exit codes")."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from harvester.config import Run
+from harvester.errors import HarvesterError, TryAgainLater
+from harvester.pipeline.category import CategoryBooks
+from harvester.pipeline.harvest import Harvested
+from harvester.pipeline.stopping import Stop
+from harvester.report.summary import CategoryReport, RunReport
+from harvester.stats import StageTimes, Traffic
+
+#: Exit codes from the one that wins to the one that yields.
+PRECEDENCE = (1, 130, 143, 6, 75, 2, 3, 5, 4, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known when a run ends. ``error``: what ended it, if something did."""
+
+    run_id: str
+    harvested: Harvested
+    stop: Stop
+    error: HarvesterError | None
+    traffic: Traffic
+    times: StageTimes
+    seconds: float
+    decoder: str
+
+
+def conclude(ending: Ending, run: Run, dataset: Path, contact_sheet: Path | None = None) -> RunReport:
+    """The report of a run."""
+    code = exit_code(ending, run)
+    books = list(ending.harvested.books.values())
+    errors = [*([ending.error] if ending.error else []), *ending.harvested.errors]
+    notes = (f"stopped: {ending.stop.reason}",) if ending.stop.asked else ()
+    dropped = sum((entry.dropped for entry in books), Counter[str]())
+    failed = sum((entry.failed for entry in books), Counter[str]())
+    kept, pending = sum(entry.kept for entry in books), sum(entry.pending for entry in books)
+    return RunReport(
+        run_id=ending.run_id,
+        status=status(ending, code, kept),
+        exit_code=code,
+        dataset=str(dataset),
+        decoder=ending.decoder,
+        seconds=ending.seconds,
+        planned=kept + dropped.total() + failed.total() + pending,
+        kept=kept,
+        pending=pending,
+        dropped=dropped,
+        failed=failed,
+        categories={entry.category.id: _category(entry) for entry in books},
+        requests={kind.value: count for kind, count in ending.traffic.requests.items()},
+        bytes={kind.value: count for kind, count in ending.traffic.bytes.items()},
+        stages=dict(ending.times.busy_s),
+        waits=dict(ending.times.wait_s),
+        contact_sheet=str(contact_sheet) if contact_sheet else "",
+        notes=notes,
+        errors=tuple(str(error) for error in errors),
+    )
+
+
+def exit_code(ending: Ending, run: Run) -> int:
+    """The exit code that wins among all that apply."""
+    codes = {0}
+    if ending.stop.signal_number is not None:
+        codes.add(128 + ending.stop.signal_number)
+    if ending.error is not None:
+        codes.add(ending.error.exit_code)
+    for error in ending.harvested.errors:
+        codes.add(5 if isinstance(error, TryAgainLater) else 4)
+    codes.add(_failures(list(ending.harvested.books.values()), run.failed_share))
+    return min(codes, key=PRECEDENCE.index)
+
+
+def _failures(books: list[CategoryBooks], failed_share: float) -> int:
+    """5 if everything that was tried failed in a passing way, 4 if too much failed, else 0."""
+    decided = sum(entry.decided for entry in books)
+    failed = sum(entry.failed.total() for entry in books)
+    if not failed or failed <= failed_share * decided:
+        return 0
+    passing = sum(entry.retryable for entry in books)
+    return 5 if failed == decided == passing else 4
+
+
+def status(ending: Ending, code: int, kept: int) -> str:
+    """done, bounded, partial, interrupted or failed."""
+    if code in (130, 143):
+        return "interrupted"
+    if code == 0:
+        return "bounded" if ending.stop.asked else "done"
+    return "partial" if code == 4 or (code == 5 and kept) else "failed"
+
+
+def _category(entry: CategoryBooks) -> CategoryReport:
+    return CategoryReport(
+        name=entry.category.name,
+        kept=entry.kept,
+        total=entry.total,
+        target=entry.target,
+        dropped=dict(entry.dropped),
+        failed=dict(entry.failed),
+        pending=entry.pending,
+        note=entry.note,
+    )

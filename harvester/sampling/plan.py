@@ -1,0 +1,187 @@
+"""Which moments of which sources become targets, and in which order they are decided. Pure.
+
+A *pass* is one closed listing of a category. Each listed source gets a :class:`Visit`: how many targets it may
+have and its place among the sources of its broadcaster. The rank of every target follows from its visit alone,
+so a million targets need no table and a resumed run plans nothing again::
+
+    slot  = visit.first_slot + k            targets of a broadcaster, counted through
+    round = slot // round_size              every broadcaster has a turn in every round
+    rank  = (pass, round, hash(seed, broadcaster), hash(seed, source), k)
+
+Which picture target ``k`` is, is decided when the source is open and its segments or keyframes are known:
+stratified over the source, never closer than the minimum spacing, in an order that spreads (bit reversal), so
+that the first few targets of a source already cover it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from harvester.config import Sample
+from harvester.model import Rank, Source, Span, Target
+
+#: Bits of a rank hash: SQLite integers are signed, so 63 of a SHA-256's first 64 bits are kept.
+RANK_HASH_BITS = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Place of one source in a pass. ``retry``: target numbers to try again; None = ``count`` new ones."""
+
+    pass_id: int
+    source: Source
+    first_slot: int
+    count: int
+    round_size: int
+    broadcaster_hash: int
+    source_hash: int
+    retry: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.first_slot < 0 or self.round_size < 1:
+            raise ValueError(f"a visit needs targets: count {self.count}, first slot {self.first_slot}")
+        if self.retry is not None and len(self.retry) != self.count:
+            raise ValueError("a retry visit has one place per target")
+
+    @property
+    def first_round(self) -> int:
+        return self.first_slot // self.round_size
+
+    @property
+    def last_round(self) -> int:
+        return (self.first_slot + self.count - 1) // self.round_size
+
+    def rank(self, place: int) -> Rank:
+        """Rank of the visit's target number ``place`` (0 <= place < count)."""
+        if not 0 <= place < self.count:
+            raise IndexError(place)
+        turn = (self.first_slot + place) // self.round_size
+        return Rank(self.pass_id, turn, self.broadcaster_hash, self.source_hash, place)
+
+    def places(self, turn: int) -> range:
+        """Places whose round is ``turn``."""
+        first = max(0, turn * self.round_size - self.first_slot)
+        last = min(self.count, (turn + 1) * self.round_size - self.first_slot)
+        return range(first, max(first, last))
+
+    def target_number(self, place: int) -> int:
+        """Number ``k`` of the source's target that stands at ``place``."""
+        return place if self.retry is None else self.retry[place]
+
+
+def rank_hash(seed: str, *parts: str) -> int:
+    """Position of a broadcaster or source in the seeded order, 63 bits of SHA-256."""
+    digest = hashlib.sha256("\0".join((seed, *parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - RANK_HASH_BITS)
+
+
+def guarded_span(duration_s: float, sample: Sample) -> Span:
+    """The source without a guard of min(``guard_s``, ``guard_share`` of it) at each end."""
+    guard_s = min(sample.guard_s, sample.guard_share * duration_s)
+    return Span(guard_s, max(guard_s, duration_s - guard_s))
+
+
+def target_limit(source: Source, sample: Sample) -> int:
+    """Most targets the source may have: its cap, or as many as fit at the minimum spacing; at least one."""
+    cap = sample.max_per_vod if source.kind == "vod" else sample.max_per_clip
+    fitting = int(guarded_span(source.duration_s, sample).length_s / sample.min_spacing_s) + 1
+    return max(1, min(cap, fitting))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A source to visit in a new pass, whole or (``retry``) only some of its targets."""
+
+    source: Source
+    retry: tuple[int, ...] | None = None
+
+
+def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterator[Visit]:
+    """Visits of a pass, broadcaster by broadcaster; each broadcaster's sources in seeded order."""
+
+    def place(wish: Wish) -> tuple[int, str, int]:
+        source = wish.source
+        return (
+            rank_hash(sample.seed, source.broadcaster_id),
+            source.broadcaster_id,
+            rank_hash(sample.seed, source.kind, source.id),
+        )
+
+    ordered = sorted(wishes, key=place)
+    for (broadcaster_hash, _), group in groupby(ordered, key=lambda wish: place(wish)[:2]):
+        slot = 0
+        for wish in group:
+            count = len(wish.retry) if wish.retry is not None else target_limit(wish.source, sample)
+            yield Visit(
+                pass_id=pass_id,
+                source=wish.source,
+                first_slot=slot,
+                count=count,
+                round_size=sample.round_size,
+                broadcaster_hash=broadcaster_hash,
+                source_hash=place(wish)[2],
+                retry=wish.retry,
+            )
+            slot += count
+
+
+def choose_targets(
+    source: Source, moments_s: Sequence[float], length_s: float, sample: Sample
+) -> tuple[Target, ...]:
+    """Targets of an open source, in their order of ``k``.
+
+    ``moments_s``: rising presentation times (s from the source's start) of the pictures that can be had: segment
+    starts of a VOD, keyframes of a clip. ``length_s``: length of the media itself. Only moments inside the
+    guarded span of the listed duration or of the media, whichever is shorter, count.
+    """
+    known_s = [seconds for seconds in (source.duration_s, length_s) if seconds > 0]
+    span = guarded_span(min(known_s, default=0.0), sample)
+    eligible = [item for item, moment in enumerate(moments_s) if moment in span]
+    spaced = _spaced(eligible, moments_s, sample.min_spacing_s)
+    limit = target_limit(source, sample)
+    if len(spaced) > limit:
+        seed = f"{sample.seed}\0{source.kind}\0{source.id}"
+        spaced = _stratified(eligible, moments_s, span, count=limit, spacing_s=sample.min_spacing_s, seed=seed)
+    return tuple(
+        Target(k=k, item=spaced[position], moment_s=moments_s[spaced[position]])
+        for k, position in enumerate(spread_order(len(spaced)))
+    )
+
+
+def spread_order(count: int) -> list[int]:
+    """The numbers below ``count`` in bit-reversed order: every prefix covers the range evenly."""
+    bits = max(1, (count - 1).bit_length())
+    reversed_bits = (int(f"{n:0{bits}b}"[::-1], 2) for n in range(1 << bits))
+    return [n for n in reversed_bits if n < count]
+
+
+def _spaced(items: Sequence[int], moments_s: Sequence[float], spacing_s: float) -> list[int]:
+    """As many of ``items`` as fit at the minimum spacing, the earliest first."""
+    chosen: list[int] = []
+    for item in items:
+        if not chosen or moments_s[item] - moments_s[chosen[-1]] >= spacing_s:
+            chosen.append(item)
+    return chosen
+
+
+def _stratified(
+    items: Sequence[int], moments_s: Sequence[float], span: Span, *, count: int, spacing_s: float, seed: str
+) -> list[int]:
+    """One of ``items`` from each of ``count`` equal strata, at a seeded place, never closer than ``spacing_s``."""
+    width_s = span.length_s / count
+    chosen: list[int] = []
+    remaining = iter(items)
+    item = next(remaining, None)
+    for stratum in range(count):
+        jitter = rank_hash(seed, str(stratum)) / (1 << RANK_HASH_BITS)
+        wanted_s = span.start_s + stratum * width_s + jitter * max(0.0, width_s - spacing_s)
+        if chosen:
+            wanted_s = max(wanted_s, moments_s[chosen[-1]] + spacing_s)
+        while item is not None and moments_s[item] < wanted_s:
+            item = next(remaining, None)
+        if item is not None:
+            chosen.append(item)
+    return chosen

@@ -1,0 +1,204 @@
+"""Which bytes belong to which path: segments, init sections and clips of a world, made when first asked for.
+
+Between the world (records) and :mod:`harvester.sandbox.media` (remux, encode). Everything is a pure function of
+the footage, so it is cached freely; encodes of varied footage go to a folder that outlives the process. Safe to
+call from several threads.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from harvester.sandbox.media import Encoding, Reel, encode, silence
+from harvester.sandbox.stamp import Stamp, draw_stamp
+from harvester.sandbox.world import AUDIO_FOLDER, Clip, Piece, RenditionInfo, SegmentEntry, Video, World
+
+#: Part of every cache key: raise it when an encode would come out differently.
+ENCODE_VERSION = 1
+#: Remuxed bytes kept in memory; the whole package footage is a twentieth of it.
+KEPT_BYTES = 256 << 20
+#: Presentation time of the first picture of a recording with rising timestamps (s): never 0, as on Twitch.
+FIRST_PTS_S = 10.0
+
+
+class MediaLibrary:
+    """The media of one world. ``cache_dir``: where encodes are kept; None = a folder of the platform's temp."""
+
+    def __init__(self, world: World, cache_dir: Path | None = None) -> None:
+        self._world = world
+        self._cache_dir = cache_dir or Path(tempfile.gettempdir()) / f"harvester-sandbox-{getpass.getuser()}"
+        self._lock = threading.RLock()
+        self._reels: dict[tuple[Piece, int], Reel] = {}
+        self._renditions: dict[str, tuple[RenditionInfo, ...]] = {}
+        self._entries: dict[tuple[str, int], tuple[SegmentEntry, ...]] = {}
+        self._kept: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._kept_bytes = 0
+
+    def prepare(self) -> int:
+        """Encode whatever this world needs and the cache folder lacks; returns how many files were encoded."""
+        return sum(
+            self._encoded(piece, file.height)[1]
+            for piece in self._world.pieces()
+            if piece.encoded
+            for file in piece.session.files
+        )
+
+    def renditions(self, video: Video) -> tuple[RenditionInfo, ...]:
+        """The video qualities of ``video``, source first."""
+        with self._lock:
+            if video.id not in self._renditions:
+                self._renditions[video.id] = tuple(self._rendition(video, height) for height in video.heights)
+            return self._renditions[video.id]
+
+    def height_of(self, video: Video, folder: str) -> int | None:
+        """Height of the rendition in ``folder``, 0 for audio only, None if there is no such folder."""
+        if folder == AUDIO_FOLDER:
+            return 0
+        return next((info.height for info in self.renditions(video) if info.folder == folder), None)
+
+    def entries(self, video: Video, height: int) -> tuple[SegmentEntry, ...]:
+        """The segments of a rendition; ``height`` 0: those of its sound, cut like the source."""
+        key = (video.id, height or video.heights[0])
+        with self._lock:
+            if key not in self._entries:
+                self._entries[key] = tuple(self._cut(video, key[1]))
+            return self._entries[key]
+
+    def segment(self, video: Video, height: int, number: int) -> bytes:
+        """Bytes of a segment. Raises :class:`IndexError` if there is none of that number."""
+        if number < 0:
+            raise IndexError(number)
+        entry = self.entries(video, height)[number]
+        return self._keep(("segment", video.id, height, number), partial(self._segment, video, height, entry))
+
+    def init(self, video: Video, height: int, index: int) -> bytes:
+        """Bytes of init section ``index``. Raises :class:`IndexError` if there is none."""
+        entry = next((e for e in self.entries(video, height) if e.init == index), None)
+        if entry is None or video.container != "fmp4" or not height:
+            raise IndexError(index)
+        reel = self._reel(video.pieces[entry.piece], height)
+        return self._keep(("init", video.id, height, index), reel.init)
+
+    def clip(self, clip: Clip, height: int) -> bytes:
+        """Bytes of a clip's MP4 of that height."""
+        return self._keep(("clip", clip.id, height), partial(self._clip, clip, height))
+
+    def _clip(self, clip: Clip, height: int) -> bytes:
+        reel = self._reel(clip.piece, height)
+        chosen, position = [], 0.0
+        for number in range(len(reel.gops)):
+            if clip.start_s - 1e-6 <= position < clip.start_s + clip.duration_s - 1e-6:
+                chosen.append(number)
+            position += reel.seconds(number)
+        return reel.mp4(chosen or [0])
+
+    def _segment(self, video: Video, height: int, entry: SegmentEntry) -> bytes:
+        at_s = FIRST_PTS_S + (entry.start_s if self._world.pts_mode == "rising" else 0.0)
+        if not height:
+            return silence(entry.duration_s, at_s)
+        reel = self._reel(video.pieces[entry.piece], height)
+        return reel.fragment(entry.gops, at_s) if video.container == "fmp4" else reel.ts(entry.gops, at_s)
+
+    def _rendition(self, video: Video, height: int) -> RenditionInfo:
+        reel = self._reel(video.pieces[-1], height)
+        name = f"{height}p{round(reel.fps)}"
+        peak = 0.0
+        for entry in self.entries(video, height):
+            size = sum(self._reel(video.pieces[entry.piece], height).size_bytes(gop) for gop in entry.gops)
+            peak = max(peak, size * 8 / entry.duration_s)
+        folder = "chunked" if height == video.heights[0] else name
+        # 1.1: what MPEG-TS adds to the coded bytes.
+        return RenditionInfo(folder, name, reel.width, reel.height, reel.fps, reel.codecs, round(peak * 1.1))
+
+    def _cut(self, video: Video, height: int) -> Iterator[SegmentEntry]:
+        start_s, init, last_configuration = 0.0, -1, b""
+        for index, piece in enumerate(video.pieces):
+            reel = self._reel(piece, height)
+            changed = reel.configuration != last_configuration
+            init, last_configuration = init + changed, reel.configuration
+            for first, gops in enumerate(_gop_runs(reel, video.cutting.segment_s, video.cutting.rolling)):
+                duration_s = sum(reel.seconds(gop) for gop in gops)
+                discontinuity = changed and index > 0 and first == 0
+                yield SegmentEntry(index, gops, start_s, duration_s, init, discontinuity)
+                start_s += duration_s
+
+    def _reel(self, piece: Piece, height: int) -> Reel:
+        with self._lock:
+            key = (piece, height)
+            if key not in self._reels:
+                path = self._encoded(piece, height)[0] if piece.encoded else piece.session.file(height).path
+                self._reels[key] = Reel(path)
+            return self._reels[key]
+
+    def _encoded(self, piece: Piece, height: int) -> tuple[Path, bool]:
+        """The encode of a varied piece, and whether it had to be made."""
+        target = self._cache_dir / f"{_cache_key(piece, height)}.mp4"
+        if target.is_file():
+            return target, False
+        self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = target.with_suffix(f".{os.getpid()}.{threading.get_ident()}.mp4")
+        file = piece.session.file(height)
+        encoding = Encoding(file.width, file.height, rate="crf=20", filters=tuple(_look_filters(piece)))
+        try:
+            encode(piece.session.files[0].path, unfinished, encoding, draw=_stamper(piece))
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return target, True
+
+    def _keep(self, key: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            data = self._kept[key] = make()
+            self._kept_bytes += len(data)
+            while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+            return data
+
+
+def _gop_runs(reel: Reel, segment_s: float, rolling: bool) -> Iterator[tuple[int, ...]]:
+    """GOP numbers of each segment: one after another, or rolling, starting one GOP later each time."""
+    count = len(reel.gops)
+    first = 0
+    while first < count:
+        run, length_s = [first], reel.seconds(first)
+        while length_s < segment_s - 1e-3 and (rolling or run[-1] + 1 < count):
+            run.append((run[-1] + 1) % count)
+            length_s += reel.seconds(run[-1])
+        yield tuple(run)
+        first += 1 if rolling else len(run)
+
+
+def _cache_key(piece: Piece, height: int) -> str:
+    source = hashlib.sha256(piece.session.files[0].path.read_bytes()).hexdigest()
+    stamp = (piece.stamp_category, piece.number if piece.stamp_category is not None else None)
+    text = repr((ENCODE_VERSION, source, piece.look, stamp, height))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _look_filters(piece: Piece) -> Iterator[tuple[str, str]]:
+    look = piece.look
+    if look is None:
+        return
+    yield "crop", f"iw*{look.scale}:ih*{look.scale}:iw*{look.left}:ih*{look.top}"
+    if look.mirror:
+        yield "hflip", ""
+    yield "lutyuv", f"u=clip(val+{look.tint[0]}\\,16\\,240):v=clip(val+{look.tint[1]}\\,16\\,240)"
+
+
+def _stamper(piece: Piece) -> Callable[..., None] | None:
+    category = piece.stamp_category
+    if category is None:
+        return None
+    fps = piece.session.fps
+    return lambda luma, frame: draw_stamp(luma, Stamp(category, piece.number, round(1000 * frame / fps)))

@@ -1,0 +1,272 @@
+"""What exists in the stand-in of Twitch: games, channels, videos, clips. Pure records, no bytes, no HTTP.
+
+A :class:`World` is built from footage sessions and a seed (see :mod:`harvester.sandbox.build`); the same seed and
+footage give the same ids, times, counts and titles on every machine. ``World.now`` is the world's clock: it
+stands still until it is set, so that the same request has the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from harvester.model import SplitName, VodType
+from harvester.sandbox.footage import Session
+
+Container = Literal["ts", "fmp4"]
+PtsMode = Literal["rising", "restart"]
+
+#: Length of a GOP of the footage, as its description promises (s).
+GOP_S = 2.0
+
+#: The rendition that is sound alone, and its bits per second.
+AUDIO_FOLDER = "audio_only"
+AUDIO_BANDWIDTH = 64_000
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """A Twitch category. ``viewers`` orders ``/games/top``."""
+
+    id: str
+    name: str
+    slug: str
+    igdb_id: str = ""
+    viewers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A broadcaster."""
+
+    id: str
+    login: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One seeded variety of a session: a crop window (shares of the picture), mirrored or not, tinted.
+
+    ``tint``: what is added to the two chroma planes (8-bit levels).
+    """
+
+    left: float
+    top: float
+    scale: float
+    mirror: bool
+    tint: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        fits = 0 < self.scale <= 1 and 0 <= self.left <= 1 - self.scale and 0 <= self.top <= 1 - self.scale
+        if not fits:
+            raise ValueError(f"crop window leaves the picture: {self!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Footage shown in a video: a session in one look. ``number`` is what its stamp carries, if it has one."""
+
+    session: Session
+    number: int
+    look: Look | None = None
+    stamp_category: int | None = None  # category id to stamp into the pictures; None = no stamp
+
+    @property
+    def encoded(self) -> bool:
+        """True if the pictures differ from the footage file, so that an encode must exist."""
+        return self.look is not None or self.stamp_category is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How a video is cut into segments, at keyframes.
+
+    ``segment_s``: least length; a segment ends with the GOP that reaches it. ``rolling``: segment k starts with
+    GOP k of the footage and goes on with the next ones (wrapping), so that little footage gives many segments
+    with different heads; the video then is ``segment_s / GOP_S`` times as long as its footage.
+    """
+
+    segment_s: float
+    rolling: bool = False
+
+    def duration_s(self, footage_s: float) -> float:
+        """Length of a video of that much footage."""
+        return footage_s / GOP_S * self.segment_s if self.rolling else footage_s
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A stretch of a video with one game, as the player shows it."""
+
+    game_id: str
+    start_s: float
+    length_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A VOD. ``created_at``: start of the stream, UTC."""
+
+    id: str
+    stream_id: str | None
+    channel: Channel
+    game: Game
+    pieces: tuple[Piece, ...]
+    cutting: Cutting
+    container: Container
+    title: str
+    created_at: datetime
+    language: str
+    views: int
+    type: VodType
+    distribution: str  # host part of its CDN path
+    chapters: tuple[Chapter, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Length (s), as the footage index tells it."""
+        return sum(self.cutting.duration_s(piece.session.seconds) for piece in self.pieces)
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Heights of its renditions, source first: those that every piece has."""
+        source, *rest = (file.height for file in self.pieces[-1].session.files)
+        shared = [h for h in rest if all(any(f.height == h for f in p.session.files) for p in self.pieces)]
+        return (source, *shared)
+
+    @property
+    def special(self) -> str:
+        """Its folder on the CDN: 20 hex digits, login, stream id and start, as Twitch names them."""
+        rest = f"{self.channel.login}_{self.stream_id or self.id}_{int(self.created_at.timestamp())}"
+        return f"{hashlib.sha1(rest.encode(), usedforsecurity=False).hexdigest()[:20]}_{rest}"
+
+    def footage_at(self, offset_s: float) -> tuple[Piece, float]:
+        """Which footage plays ``offset_s`` into the video: the piece, and seconds from the start of its session.
+
+        Raises :class:`ValueError` outside the video.
+        """
+        position = offset_s
+        for piece in self.pieces:
+            length = self.cutting.duration_s(piece.session.seconds)
+            if 0 <= position < length:
+                return piece, self._footage_second(piece, position)
+            position -= length
+        raise ValueError(f"video {self.id} has nothing at {offset_s} s")
+
+    def _footage_second(self, piece: Piece, position: float) -> float:
+        if not self.cutting.rolling:
+            return position
+        segment, inside = divmod(position, self.cutting.segment_s)
+        return (segment * GOP_S + inside) % piece.session.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip: ``duration_s`` of one piece from ``start_s`` (seconds of its footage) on, at keyframes."""
+
+    id: str
+    channel: Channel
+    game: Game
+    piece: Piece
+    start_s: float
+    duration_s: float
+    title: str
+    created_at: datetime
+    language: str
+    views: int
+    creator: Channel
+    video_id: str = ""  # "" = the video is gone or not linked
+    vod_offset_s: int | None = None
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Heights of its renditions, best first."""
+        return tuple(file.height for file in self.piece.session.files)
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionInfo:
+    """One quality of a video, as a multivariant playlist describes it."""
+
+    folder: str
+    name: str
+    width: int
+    height: int
+    fps: float
+    codecs: str
+    bandwidth: int  # bits per second of its heaviest segment
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """One segment of a media playlist. ``init``: index of its init section (fMP4); ``start_s`` in the video."""
+
+    piece: int
+    gops: tuple[int, ...]
+    start_s: float
+    duration_s: float
+    init: int = 0
+    discontinuity: bool = False
+
+
+@dataclass(slots=True)
+class World:
+    """Everything there is. Only its clock can change; what is younger than ``now`` does not exist yet."""
+
+    seed: str
+    now: datetime
+    games: tuple[Game, ...]
+    channels: tuple[Channel, ...]
+    videos: tuple[Video, ...]
+    clips: tuple[Clip, ...]
+    pts_mode: PtsMode = "rising"
+    _video_by_id: dict[str, Video] = field(init=False, repr=False)
+    _clip_by_id: dict[str, Clip] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.now.tzinfo is None:
+            raise ValueError("now must be an aware UTC time")
+        self.now = self.now.astimezone(UTC)
+        self._video_by_id = {video.id: video for video in self.videos}
+        self._clip_by_id = {clip.id: clip for clip in self.clips}
+
+    def video(self, video_id: str) -> Video | None:
+        """The video of that id, if it exists now."""
+        video = self._video_by_id.get(video_id)
+        return video if video and video.created_at <= self.now else None
+
+    def clip(self, slug: str) -> Clip | None:
+        """The clip of that slug (case-sensitive), if it exists now."""
+        clip = self._clip_by_id.get(slug)
+        return clip if clip and clip.created_at <= self.now else None
+
+    def find_videos(self, wanted: Callable[[Video], bool]) -> list[Video]:
+        """Existing videos that ``wanted`` accepts, newest first."""
+        found = [video for video in self.videos if video.created_at <= self.now and wanted(video)]
+        return sorted(found, key=lambda video: (video.created_at, video.id), reverse=True)
+
+    def find_clips(self, wanted: Callable[[Clip], bool]) -> list[Clip]:
+        """Existing clips that ``wanted`` accepts, most views first."""
+        found = [clip for clip in self.clips if clip.created_at <= self.now and wanted(clip)]
+        return sorted(found, key=lambda clip: (-clip.views, clip.id))
+
+    def pieces(self) -> list[Piece]:
+        """Every piece of footage shown anywhere, each once."""
+        shown = [piece for video in self.videos for piece in video.pieces] + [clip.piece for clip in self.clips]
+        return list(dict.fromkeys(shown))
+
+
+def split_of(broadcaster_id: str) -> SplitName:
+    """The dataset split of a broadcaster, by the rule the dataset's contract states."""
+    digest = hashlib.sha256(f"split:{broadcaster_id}".encode()).digest()
+    share: float = int.from_bytes(digest[:8], "big") / 2**64
+    return "train" if share < 0.8 else "validation" if share < 0.9 else "test"
+
+
+def whole_minutes(moment: datetime) -> datetime:
+    """``moment`` without seconds: Twitch rounds window edges."""
+    return moment - timedelta(seconds=moment.second, microseconds=moment.microsecond)

@@ -1,0 +1,267 @@
+"""The dataset on disk: images and their metadata, published and withdrawn in batches that a kill cannot tear.
+
+Publishing (invariants §1)::
+
+    stage      .harvester/staging/<n>/data/... images and new metadata, flushed; then intent.json, flushed
+    move       into data/: whole folders where there is none yet, else images first, then metadata
+    commit     the caller's one ledger transaction: from here on the batch is part of the dataset
+    clean up   intent.json, then what is left of the staging folder
+
+A kill before *commit* leaves an intent whose images the ledger does not know: :meth:`Dataset.recover` takes them
+out again, metadata first. So every metadata row has its complete image at every instant, and after recovery the
+images are those of committed rows. A folder appears and leaves with its images inside: none is ever empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from harvester.errors import ForeignDataset
+from harvester.model import SPLITS, Frame, SplitName
+from harvester.store.card import CardFacts, CategoryCount
+from harvester.store.classes import Classes, holds_dataset
+from harvester.store.disk import changing, delete_tree, machine_error, replace_durably, sync_folder, write_durably
+from harvester.store.layout import Layout, check_file_name, frame_file_name, shown
+from harvester.store.metadata import SplitRows
+from harvester.store.placing import place, withdraw_images, withdraw_split
+from harvester.store.tombstones import Tombstones
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INTENT = "intent.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What :meth:`Dataset.recover` found of interrupted changes."""
+
+    changes: int = 0  # unfinished batches and removals
+    kept: int = 0  # frames of them that the ledger has committed
+    withdrawn: tuple[str, ...] = ()  # file names that it has not, now gone
+
+
+class Dataset:
+    """A dataset directory, opened by one process (:class:`harvester.store.lock.DatasetLock`).
+
+    ``classes`` gives labels and splits, ``tombstones`` what must stay out, ``paths`` where things lie.
+    """
+
+    def __init__(self, paths: Layout, classes: Classes, tombstones: Tombstones) -> None:
+        self.paths = paths
+        self.classes = classes
+        self.tombstones = tombstones
+        self._rows = _read_rows(paths)
+        self._unfinished = bool(_leftovers(paths))
+        self._changes = 0
+
+    @classmethod
+    def open(cls, root: Path, *, create: bool = True) -> Self:
+        """The dataset in ``root``, made if the directory is absent or empty and ``create`` is set.
+
+        Raises :class:`ForeignDataset` if the directory is not ours, damaged or newer (without ``create`` also if
+        absent), :class:`MachineError` if the disk is full or refuses. A run calls :meth:`recover` next.
+        """
+        paths = Layout(root)
+        if holds_dataset(root):
+            return cls(paths, Classes.load(paths), Tombstones.open(paths))
+        if not create:
+            raise ForeignDataset(f"{shown(root)} holds no dataset yet: make one with harvester run")
+        with changing(root):
+            paths.state.mkdir(parents=True, exist_ok=True)
+            sync_folder(root)
+        return cls(paths, Classes.create(paths), Tombstones.open(paths))
+
+    def publish(self, batch: Sequence[tuple[Frame, bytes]], commit: Callable[[], None]) -> None:
+        """Add frames with their JPEG files, then call ``commit``, the ledger's transaction that makes them count.
+
+        Rows of renamed categories get their newest label too. Raises :class:`MachineError` if the disk is full or
+        refuses (the dataset stays valid; :meth:`recover` must follow before the next change), ValueError for a
+        frame that contradicts its file, class or split, or that is in the dataset already.
+        """
+        self._require_recovered()
+        for frame, jpeg in batch:
+            self._check(frame, jpeg)
+        rows = self._rows_with(batch)
+        with changing(self.paths.root):
+            work = self._begin()
+            _stage(work, batch, rows)
+            place(work / "data", self.paths.data)
+            self._rows |= rows
+        commit()
+        with changing(self.paths.root):
+            self._end(work)
+
+    def remove(
+        self, file_names: Collection[str], commit_leaving: Callable[[], None], commit_left: Callable[[], None]
+    ) -> None:
+        """Take frames out: ``commit_leaving``, then metadata, then images, then ``commit_left``.
+
+        After a kill in between the ledger still has them as leaving: the same call again finishes the work; names
+        without row or image are no error.
+        """
+        self._require_recovered()
+        names = {check_file_name(name) for name in file_names}
+        commit_leaving()
+        with changing(self.paths.root):
+            work = self._begin()
+            self._withdraw(dict.fromkeys(SPLITS, names), work)
+            self._end(work)
+        commit_left()
+
+    def recover(self, is_committed: Callable[[str], bool]) -> RecoveryReport:
+        """Finish or undo what an earlier process left half done; ``is_committed`` asks the ledger by file name.
+
+        A kill in here changes nothing about what the next call does. Raises :class:`MachineError`.
+        """
+        leftovers = _leftovers(self.paths)
+        if leftovers:
+            self._rows = _read_rows(self.paths)
+        total = RecoveryReport(changes=len(leftovers))
+        for work in leftovers:
+            total = self._undo(work, is_committed, total)
+        self._unfinished = False
+        return total
+
+    def rows(self, split: SplitName) -> pa.Table:
+        """The metadata of a split as an Arrow table (no rows if the split has no image)."""
+        return self._rows[split].table
+
+    def frames(self) -> Iterator[Frame]:
+        """Every row as a frame without pixels, split by split."""
+        for split in SPLITS:
+            yield from self._rows[split].frames()
+
+    def image_path(self, frame: Frame) -> Path:
+        """Where the JPEG file of ``frame`` lies."""
+        return self.paths.image(frame.split, frame.file_name)
+
+    def card_facts(self, version: str, rights_basis: str) -> CardFacts:
+        """What the dataset card says: images by category, split and source type."""
+        per_class = {split: rows.counts("label_id") for split, rows in self._rows.items()}
+        listed = [
+            CategoryCount(entry, *(per_class[split].get(entry.label_id, 0) for split in SPLITS))
+            for entry in self.classes
+        ]
+        sources: Counter[str] = Counter()
+        for rows in self._rows.values():
+            sources.update(rows.counts("source_type"))
+        shown = tuple(row for row in listed if row.total)
+        return CardFacts(version, rights_basis, shown, dict(sorted(sources.items(), reverse=True)))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows.values()))
+
+    def _check(self, frame: Frame, jpeg: bytes) -> None:
+        entry = self.classes[frame.label_id]
+        name = frame_file_name(entry.slug, frame.source_type, frame.source_id, frame.offset_s)
+        told = (frame.category_id, frame.file_name, frame.split, frame.sha256)
+        split = self.classes.split_of(frame.broadcaster_id)
+        meant = (entry.category_id, name, split, hashlib.sha256(jpeg).hexdigest())
+        if told != meant:
+            raise ValueError(f"frame says {told}, its class, origin and file say {meant}")
+        if self.image_path(frame).exists() and self._rows[frame.split].listed([frame.file_name]):
+            raise ValueError(f"{frame.file_name} is in the dataset already")
+
+    def _rows_with(self, batch: Sequence[tuple[Frame, bytes]]) -> dict[SplitName, SplitRows]:
+        """The rows of every split that ``batch`` or a renamed category changes."""
+        names = {entry.label_id: entry.name for entry in self.classes}
+        changed = {}
+        for split, rows in self._rows.items():
+            frames = [frame for frame, _ in batch if frame.split == split]
+            fresh = rows.relabelled(names) if rows.shows_other(names) else rows
+            fresh = fresh.added(frames, names) if frames else fresh
+            if fresh is not rows:
+                changed[split] = fresh
+        return changed
+
+    def _require_recovered(self) -> None:
+        if self._unfinished:
+            raise RuntimeError("an interrupted change is left: call recover() first")
+
+    def _begin(self) -> Path:
+        self._unfinished = True
+        self._changes += 1
+        work = self.paths.staging / f"{self._changes:06d}"
+        work.mkdir(parents=True)
+        return work
+
+    def _end(self, work: Path) -> None:
+        (work / INTENT).unlink(missing_ok=True)
+        delete_tree(work)
+        self._unfinished = False
+
+    def _undo(self, work: Path, is_committed: Callable[[str], bool], total: RecoveryReport) -> RecoveryReport:
+        meant = _read_intent(work)
+        undone = {split: {n for n in names if not is_committed(n)} for split, names in meant.items()}
+        with changing(self.paths.root):
+            delete_tree(work / "data")  # frees the space that the new metadata may need
+            self._withdraw(undone, work)
+            self._end(work)
+        count = sum(map(len, meant.values()))
+        withdrawn = tuple(sorted(name for names in undone.values() for name in names))
+        return RecoveryReport(total.changes, total.kept + count - len(withdrawn), total.withdrawn + withdrawn)
+
+    def _withdraw(self, leaving: Mapping[SplitName, set[str]], work: Path) -> None:
+        """Take files out of the dataset: metadata of every split first, then images, then the emptied folders."""
+        for split, names in leaving.items():
+            self._unlist(split, names, work)
+        for split, names in leaving.items():
+            withdraw_images(self.paths.split(split), names, work / f"left-{split}")
+
+    def _unlist(self, split: SplitName, names: set[str], work: Path) -> None:
+        left = self._rows[split].without(names)
+        if len(left) == len(self._rows[split]):
+            return
+        if len(left):
+            replace_durably(self.paths.metadata(split), left.encoded(), work)
+        else:
+            withdraw_split(self.paths.split(split), names, work / f"split-{split}")
+        self._rows[split] = left
+
+
+def _read_rows(paths: Layout) -> dict[SplitName, SplitRows]:
+    return {split: SplitRows.read(paths.metadata(split)) for split in SPLITS}
+
+
+def _stage(work: Path, batch: Sequence[tuple[Frame, bytes]], rows: Mapping[SplitName, SplitRows]) -> None:
+    """Write everything that will move into the dataset, as a tree of the same form, and the intent last."""
+    staged = Layout(work)
+    for frame, jpeg in batch:
+        image = staged.image(frame.split, frame.file_name)
+        image.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(image, jpeg)
+    for split, table in rows.items():
+        staged.split(split).mkdir(parents=True, exist_ok=True)
+        write_durably(staged.metadata(split), table.encoded())
+    meant: dict[str, list[str]] = {}
+    for frame, _ in batch:
+        meant.setdefault(frame.split, []).append(frame.file_name)
+    write_durably(work / INTENT, json.dumps({"version": 1, "frames": meant}).encode())
+    for folder in (work, work.parent, work.parent.parent):
+        sync_folder(folder)
+
+
+def _leftovers(paths: Layout) -> list[Path]:
+    """Working folders of changes that were not finished, oldest first."""
+    with changing(paths.root):
+        if not paths.staging.exists():
+            return []
+        return sorted(entry for entry in paths.staging.iterdir() if entry.is_dir())
+
+
+def _read_intent(work: Path) -> dict[SplitName, list[str]]:
+    """The file names of a batch by split. None if its intent is absent or incomplete: then nothing of it moved."""
+    try:
+        frames = json.loads((work / INTENT).read_bytes())["frames"]
+        return {split: [check_file_name(name) for name in frames.get(split, [])] for split in SPLITS}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    except OSError as error:
+        raise machine_error(error, work) from error

@@ -1,0 +1,84 @@
+"""The few ways a dataset changes on disk, each durable when it returns.
+
+*Finished means renamed*: new content is written under another name, flushed to the medium (``fsync``) and then
+renamed over the old one, which POSIX makes atomic; the folder is flushed too, for the rename itself to last.
+What the operating system refuses becomes a :class:`MachineError` that says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harvester.errors import MachineError
+from harvester.store.layout import shown
+from harvester.text import printable
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+@contextmanager
+def changing(root: Path) -> Iterator[None]:
+    """Turn every OSError of the block into a :class:`MachineError` about ``root``.
+
+    Reasons: ``disk-full``, ``not-writable``, and ``disk-error`` for the rest.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise machine_error(error, root) from error
+
+
+def machine_error(error: OSError, root: Path) -> MachineError:
+    """The :class:`MachineError` that ``error`` is for somebody who works on ``root``."""
+    place = shown(root)
+    if error.errno in _FULL:
+        return MachineError(f"no space left for {place}: free some and run again", reason="disk-full")
+    if error.errno in _REFUSED:
+        advice = "give this user write permission or choose another directory"
+        return MachineError(f"cannot write to {place} ({error.strerror}): {advice}", reason="not-writable")
+    what = printable(f"{error.strerror or error} ({error.filename or root})")
+    return MachineError(f"the disk of {place} failed: {what}; check it and run again", reason="disk-error")
+
+
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Write a whole file and flush it to the medium. The name must be one that nobody reads yet."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the entries of ``folder``: renames and unlinks in it last from now on (no-op on Windows)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_durably(path: Path, content: bytes | memoryview, scratch: Path) -> None:
+    """Give ``path`` new content at one instant; until then readers see the old one.
+
+    The new content is first written in the folder ``scratch`` (made if absent, same file system), so that a kill
+    leaves nothing beside ``path``.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    fresh = scratch / f"{path.name}.new"
+    write_durably(fresh, content)
+    os.replace(fresh, path)  # noqa: PTH105 - the name says that it overwrites, on every system
+    sync_folder(path.parent)
+
+
+def delete_tree(folder: Path) -> None:
+    """Delete a folder with all it holds, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)

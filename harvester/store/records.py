@@ -1,0 +1,81 @@
+"""Rows of the ledger as records, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from harvester.model import Clip, Rank, Source, SourceKind, Vod, VodType
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one target (``k`` None: of the whole source). Hashes are unsigned 64-bit.
+
+    ``measurement``: packed Measurement (vision.measure). ``file_name``: that of a kept image as its metadata row has it. ``retry_at``: when a failure may be tried again; None = never.
+    """
+
+    seq: int
+    run_id: str
+    category_id: str
+    rank: Rank
+    kind: SourceKind
+    source_id: str
+    broadcaster_id: str
+    k: int | None
+    verdict: str
+    reason: str
+    decided_at: datetime
+    offset_s: float | None = None
+    phash: int | None = None
+    measurement: bytes | None = None
+    near_key: int | None = None
+    near_distance: int | None = None
+    file_name: str | None = None
+    sha256: str | None = None
+    detail: str | None = None
+    retry_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if (self.verdict == "kept") != (self.file_name is not None):
+            raise ValueError("exactly the kept outcomes name a file")
+        if (self.verdict == "kept") != (self.reason == ""):
+            raise ValueError("exactly the kept outcomes have no reason")
+
+
+def source_record(source: Source) -> str:
+    """A source as JSON text."""
+    values = asdict(source)
+    values["created_at"] = source.created_at.isoformat()
+    return json.dumps(values, sort_keys=True)
+
+
+def source_from(kind: str, record: str) -> Source:
+    """The source that :func:`source_record` wrote."""
+    values = json.loads(record)
+    values["created_at"] = datetime.fromisoformat(values["created_at"])
+    if kind == "clip":
+        return Clip(**values)
+    values["type"] = VodType(values["type"])
+    return Vod(**values)
+
+
+def _signed(value: int | None) -> int | None:
+    """A 64-bit hash as the signed integer that SQLite stores."""
+    return value if value is None or value < 1 << 63 else value - (1 << 64)
+
+
+def outcome_row(outcome: Outcome) -> tuple[Any, ...]:
+    """Values of the columns of ``outcomes``, in the schema's order."""
+    rank = outcome.rank
+    return (
+        *(outcome.seq, outcome.run_id, outcome.category_id),
+        *(rank.pass_id, rank.round, rank.broadcaster_hash, rank.source_hash, rank.k),
+        *(outcome.kind, outcome.source_id, outcome.broadcaster_id, outcome.k),
+        *(outcome.verdict, outcome.reason, outcome.offset_s, _signed(outcome.phash), outcome.measurement),
+        *(outcome.near_key, outcome.near_distance, outcome.file_name, outcome.sha256, outcome.detail),
+        outcome.decided_at.isoformat(),
+        None if outcome.retry_at is None else outcome.retry_at.isoformat(),
+    )

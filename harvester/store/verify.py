@@ -1,0 +1,133 @@
+"""Checks of a dataset against itself: images, metadata and ledger agree, and the verdicts can be repeated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harvester.config import Filter
+from harvester.model import SPLITS
+from harvester.store.dataset import Dataset
+from harvester.store.ledger import Ledger
+from harvester.vision.fold import BROADCASTER_CAP, CategoryFold, Rules
+from harvester.vision.hamming import HashIndex
+from harvester.vision.measure import unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be. Kinds: missing, altered, orphan, unlisted, unknown, misplaced,
+    replay, order."""
+
+    kind: str
+    what: str
+
+
+def rules_record(rules: Rules) -> dict[str, Any]:
+    """The rules of a run as the ledger keeps them."""
+    return {
+        "filter": rules.filter.model_dump(),
+        "radius": rules.radius,
+        "max_per_broadcaster": rules.max_per_broadcaster,
+    }
+
+
+def check_images(dataset: Dataset, ledger: Ledger) -> Iterator[Finding]:
+    """Every row against its file, every file against the rows, both against the ledger."""
+    listed: set[Path] = set()
+    kept = ledger.kept_files()
+    for frame in dataset.frames():
+        path = dataset.image_path(frame)
+        listed.add(path)
+        name = f"{frame.split}/{frame.file_name}"
+        if not path.is_file():
+            yield Finding("missing", f"{name} is listed but not there")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != frame.sha256:
+            yield Finding("altered", f"{name} is not the file that was written")
+        if frame.file_name not in kept:
+            yield Finding("unknown", f"{name} is not in the ledger")
+        if dataset.classes.split_of(frame.broadcaster_id) != frame.split:
+            yield Finding("misplaced", f"{name} does not belong to split {frame.split}")
+        kept.discard(frame.file_name)
+    for file_name in sorted(kept):
+        yield Finding("unlisted", f"{file_name} is kept by the ledger but in no metadata")
+    yield from _orphans(dataset, listed)
+
+
+def _orphans(dataset: Dataset, listed: set[Path]) -> Iterator[Finding]:
+    for split in SPLITS:
+        for path in sorted(dataset.paths.split(split).glob("*/*")):
+            if path not in listed:
+                yield Finding("orphan", f"{split}/{path.parent.name}/{path.name} is listed nowhere")
+
+
+def check_order(ledger: Ledger) -> Iterator[Finding]:
+    """Decisions of every pass must stand in rank order (invariant I2)."""
+    last: dict[int, tuple[int, ...]] = {}
+    for row in ledger.decisions():
+        if not row["pass_id"]:
+            continue
+        rank = (row["round"], row["broadcaster_hash"], row["source_hash"], row["place"])
+        if row["pass_id"] in last and rank <= last[row["pass_id"]]:
+            yield Finding("order", f"decision {row['seq']} stands before one of smaller rank")
+        last[row["pass_id"]] = rank
+
+
+def replay(ledger: Ledger) -> Iterator[Finding]:
+    """Fold the stored measurements again; every stored verdict must come out (invariant I3)."""
+    rules = {run_id: _rules(record) for run_id, record in ledger.rules_of_runs().items()}
+    folds: dict[str, CategoryFold] = {}
+    for row in ledger.decisions():
+        fold = folds.get(row["category_id"])
+        if fold is None:
+            fold = folds[row["category_id"]] = _empty_fold()
+        fold.rules = rules.get(row["run_id"], fold.rules)
+        expected = _replayed(fold, row)
+        stored = (row["verdict"], row["reason"])
+        if expected is not None and expected != stored:
+            yield Finding(
+                "replay", f"decision {row['seq']} is stored as {stored}, its measurement says {expected}"
+            )
+
+
+def near_duplicates_across_splits(dataset: Dataset, radius: int) -> Iterator[Finding]:
+    """Pairs of one category within ``radius`` in different splits, by brute force over the stored hashes."""
+    by_category: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
+    for frame in dataset.frames():
+        by_category[frame.category_id].append((int(frame.phash, 16), frame.split, frame.file_name))
+    for rows in by_category.values():
+        hashes = np.array([row[0] for row in rows], dtype=np.uint64)
+        splits = np.array([row[1] for row in rows])
+        for i, (value, split, name) in enumerate(rows):
+            near = np.bitwise_count(hashes[:i] ^ np.uint64(value)) <= radius
+            for j in np.flatnonzero(near & (splits[:i] != split)):
+                yield Finding("leak", f"{name} ({split}) is the same picture as {rows[j][2]} ({rows[j][1]})")
+
+
+def _rules(record: dict[str, Any]) -> Rules:
+    return Rules(Filter(**record["filter"]), record["radius"], record["max_per_broadcaster"])
+
+
+def _empty_fold() -> CategoryFold:
+    nothing = HashIndex.from_arrays(np.zeros(0, np.uint64), np.zeros(0, np.int64))
+    return CategoryFold(Rules(Filter(), 0), nothing)
+
+
+def _replayed(fold: CategoryFold, row: dict[str, Any]) -> tuple[str, str] | None:
+    """Verdict and reason that the fold gives now; None for what no measurement decided."""
+    if row["verdict"] == "kept" and row["measurement"] is None:  # adopted from the metadata
+        fold.anchors.add(row["phash"], row["seq"])
+        fold.kept_by_broadcaster[row["broadcaster_id"]] += 1
+        return None
+    if row["verdict"] == "failed":
+        return None
+    if row["measurement"] is None:
+        return ("dropped", BROADCASTER_CAP if fold.capped(row["broadcaster_id"]) else "not capped")
+    decided = fold.decide(row["seq"], row["broadcaster_id"], unpack(row["measurement"]))
+    return ("kept" if decided.verdict.kept else "dropped", decided.verdict.reason)

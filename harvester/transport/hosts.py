@@ -1,0 +1,72 @@
+"""Which hosts may be asked, and how a URL is written where people read it.
+
+Every URL from outside (a playlist, a redirect, an answer of an API) passes :meth:`AllowedHosts.check` before
+it is asked, so nothing can point us at a machine of the local network. It is parsed once: what was checked is
+what is connected to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from yarl import URL
+
+from harvester.config import is_loopback
+from harvester.errors import FetchError
+from harvester.text import printable, redact
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHosts:
+    """Which hosts may be asked: any loopback one and no other, or https hosts below ``suffixes`` and no other."""
+
+    loopback: bool
+    suffixes: tuple[str, ...] = ()
+
+    def check(self, url: str | URL) -> URL:
+        """The URL, parsed once and for all. Raises :class:`FetchError` ``host-refused``."""
+        parsed = url if isinstance(url, URL) else parse(url)
+        if not self._allows(parsed):
+            raise FetchError(
+                f"refused to ask {where(parsed)}: not an allowed host", reason="host-refused", retryable=False
+            )
+        return parsed
+
+    def _allows(self, url: URL) -> bool:
+        host = (url.raw_host or "").rstrip(".").lower()
+        if not host or url.user is not None or url.password is not None:
+            return False
+        if self.loopback:
+            return url.scheme in ("http", "https") and is_loopback(str(url.origin()))
+        if url.scheme != "https" or is_loopback(str(url.origin())) or _is_address(host):
+            return False
+        names = [suffix.strip(".").lower() for suffix in self.suffixes]
+        return any(name and (host == name or host.endswith(f".{name}")) for name in names)
+
+
+def where(url: str | URL) -> str:
+    """Host and file of a URL, for messages: no query, no path that could hold a signature."""
+    parsed = url if isinstance(url, URL) else parse(url)
+    last = parsed.raw_path.rpartition("/")[2]
+    return redact(printable(f"{parsed.raw_host or '?'}/…/{last}", 100))
+
+
+def parse(url: str) -> URL:
+    """The URL as it is sent: kept byte for byte when it can be (signatures), quoted where it must be."""
+    as_it_is = url.isascii() and url.isprintable() and " " not in url
+    try:
+        return URL(url, encoded=as_it_is)
+    except ValueError:
+        raise FetchError("refused a malformed URL", reason="host-refused", retryable=False) from None
+
+
+def join(base: URL, location: str) -> URL:
+    try:
+        return base.join(parse(location))
+    except ValueError:
+        raise FetchError("refused a malformed redirect", reason="host-refused", retryable=False) from None
+
+
+def _is_address(host: str) -> bool:
+    """True for IPv4 and IPv6 literals, also in the short, octal and hexadecimal forms that resolvers accept."""
+    return ":" in host or host.replace(".", "").isdigit() or host.rpartition(".")[2].startswith("0x")

@@ -1,0 +1,291 @@
+"""Helix, Twitch's official API: categories and the VODs and clips listed under them. The one door to twitchAPI.
+
+twitchAPI builds the queries and the items; its paging, retries and token renewal are replaced here, because 4.5.0
+ends a listing silently on 429 and 403, follows a repeating cursor for ever, never frees its lock after a failed
+renewal, and quotes URLs that hold the secret. Everything it may raise is translated before it leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from twitchAPI.helper import build_url
+from twitchAPI.twitch import Twitch
+from twitchAPI.type import SortMethod, TimePeriod, VideoType
+
+from harvester.clock import Clock
+from harvester.config import Credentials, Discover, Endpoints, Fetch
+from harvester.errors import TryAgainLater, UnknownCategory
+from harvester.model import Category, Clip, Vod, VodType
+from harvester.ports import Listing, ListingScope
+from harvester.stats import RequestKind, Traffic
+from harvester.text import printable
+from harvester.transport import Transport
+from harvester.twitch.listing import list_sources, merge_vods
+from harvester.twitch.names import match_name, search_terms, unknown
+from harvester.twitch.paging import CAPS, Paging, Stopped
+from harvester.twitch.records import UNREADABLE, clip_of, clip_window, vod_of
+from harvester.twitch.refusals import BadQuestion, NothingThere, refusal, refused_credentials
+from harvester.twitch.wire import RETRY_BASE_S, RETRY_MAX_S, Answer, RateHeadroom, Wire
+
+#: Items a page: Helix's maximum.
+PAGE = 100
+#: Requests under way at once: bursts of more than 100 have met 400s; 8 a second need no more than these.
+CONNECTIONS = 4
+
+_log = logging.getLogger(__name__)
+
+
+class _Client(Twitch):  # type: ignore[misc]
+    """twitchAPI's client, asking through our :class:`Wire`."""
+
+    def __init__(self, endpoints: Endpoints, credentials: Credentials, wire: Wire) -> None:
+        super().__init__(
+            credentials.client_id,
+            credentials.client_secret,
+            authenticate_app=False,
+            base_url=endpoints.helix.rstrip("/") + "/",  # twitchAPI concatenates
+            auth_base_url=endpoints.auth.rstrip("/") + "/",
+        )
+        logging.getLogger("twitchAPI").propagate = False  # its debug lines quote whole URLs
+        self._wire = wire
+        self._renewal = asyncio.Lock()
+
+    async def _build_generator(  # noqa: PLR0917 - twitchAPI's own signature
+        self,
+        method: str,
+        url: str,
+        url_params: dict[str, Any],
+        auth_type: Any,
+        auth_scope: list[Any],
+        return_type: Callable[..., Any],
+        body_data: dict[str, Any] | None = None,
+        split_lists: bool = False,
+        error_handler: Mapping[int, BaseException] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """All list calls of twitchAPI come here. Yields items, None for each unreadable one, last a Stopped."""
+        del body_data, error_handler
+        paging, stopped = Paging(CAPS.get(url, PAGE)), None
+        while stopped is None:
+            params = {**url_params, "after": paging.cursor}
+            target = build_url(self.base_url + url, params, remove_none=True, split_lists=split_lists)
+            entries, stopped = paging.take(await self._page(method, target, auth_type, auth_scope))
+            for entry in entries:
+                yield _built(return_type, entry)
+        yield stopped
+
+    async def _page(self, method: str, url: str, auth_type: Any, auth_scope: list[Any]) -> Mapping[str, Any]:
+        answer, token = await self._ask(method, url, auth_type, auth_scope)
+        if answer.status == 401:
+            await self._renew(token)
+            answer, _ = await self._ask(method, url, auth_type, auth_scope)
+        if answer.status != 200:
+            raise refusal(answer)
+        return answer.data
+
+    async def _ask(
+        self, method: str, url: str, auth_type: Any, auth_scope: list[Any]
+    ) -> tuple[Answer, str | None]:
+        await self.sign_in()
+        token = self._app_auth_token
+        headers = self._generate_header(auth_type, auth_scope)
+        return await self._wire.ask(method, url, kind=RequestKind.HELIX, headers=headers), token
+
+    async def sign_in(self) -> None:
+        """Make sure that there is a token, whether it still holds or not."""
+        async with self._renewal:
+            if not self._has_app_auth:
+                await self.authenticate_app([])
+
+    async def _renew(self, stale: str | None) -> None:
+        """A new token, unless another query has already replaced the ``stale`` one."""
+        async with self._renewal:
+            if self._app_auth_token == stale:
+                await self._generate_app_token()
+
+    async def _refresh_app_token(self) -> None:
+        await self._renew(self._app_auth_token)
+
+    async def _generate_app_token(self) -> None:
+        form = {
+            "client_id": self.app_id,
+            "client_secret": self.app_secret,
+            "grant_type": "client_credentials",
+            "scope": "",
+        }
+        url = build_url(self.auth_base_url + "token", form)
+        answer = await self._wire.ask("POST", url, kind=RequestKind.AUTH, headers={})
+        token = answer.data.get("access_token")
+        if answer.status == 200 and isinstance(token, str) and token.isascii() and token.isprintable():
+            self._app_auth_token = token
+        elif answer.status in (400, 401, 403):
+            raise refused_credentials(answer)
+        else:
+            raise TryAgainLater(f"Twitch gave no token (status {answer.status}): try again later")
+
+    async def token_expires_in_s(self) -> int:
+        """Seconds that the token still holds, by ``GET /validate``. Raises CredentialsRefused if it does not."""
+        await self.sign_in()
+        headers = {"Authorization": f"OAuth {self._app_auth_token}"}
+        answer = await self._wire.ask(
+            "GET", f"{self.auth_base_url}validate", kind=RequestKind.AUTH, headers=headers
+        )
+        if answer.status != 200:
+            raise refused_credentials(answer)
+        expires = answer.data.get("expires_in")
+        return expires if isinstance(expires, int) else 0
+
+
+class HelixCatalog:
+    """A :class:`harvester.ports.Catalog` over Helix, used as ``async with HelixCatalog(...) as catalog``.
+
+    Signs in at the first question. Raises :class:`CredentialsRefused` for a wrong id or secret,
+    :class:`TryAgainLater` for everything that may pass (``unavailable``, ``rate-limited``, ``refused``).
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        discover: Discover,
+        credentials: Credentials,
+        traffic: Traffic,
+        clock: Clock | None = None,
+        *,
+        retry_base_s: float = RETRY_BASE_S,
+        retry_max_s: float = RETRY_MAX_S,
+        read_timeout_s: float = 20.0,
+    ) -> None:
+        hosts = tuple(urlsplit(url).hostname or "" for url in (endpoints.helix, endpoints.auth))
+        fetch = Fetch(connections_per_host=CONNECTIONS, read_timeout_s=read_timeout_s)
+        self._transport = Transport(
+            fetch, loopback=endpoints.loopback, traffic=traffic, hosts=hosts, body_timeout_s=2 * read_timeout_s
+        )
+        self._wire = Wire(
+            self._transport,
+            requests_per_s=discover.requests_per_s,
+            retry_base_s=retry_base_s,
+            retry_max_s=retry_max_s,
+        )
+        self._client = _Client(endpoints, credentials, self._wire)
+        self._clock = clock or Clock()
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.__aexit__(kind, error, trace)
+
+    async def find_category(self, query: str) -> Category:
+        """See :meth:`harvester.ports.Catalog.find_category`."""
+        query = query.strip()
+        if query.startswith("name:"):
+            return await self._by_name(query.removeprefix("name:").strip())
+        forced = query.startswith("id:")
+        id_ = query.removeprefix("id:").strip()
+        if id_.isascii() and id_.isdigit():
+            found = await self._categories(self._client.get_games(game_ids=[id_]), 1)
+            if found:
+                return found[0]
+        if forced:
+            raise UnknownCategory(f"no category has the id {printable(id_)!r}")
+        return await self._by_name(query)
+
+    async def top_categories(self, count: int) -> Sequence[Category]:
+        """See :meth:`harvester.ports.Catalog.top_categories`."""
+        first = max(1, min(count, PAGE))
+        return await self._categories(self._client.get_top_games(first=first), count)
+
+    async def list_vods(self, category: Category, scope: ListingScope) -> Listing[Vod]:
+        """See :meth:`harvester.ports.Catalog.list_vods`; newest first. One query per wanted language and type."""
+        every = set(scope.vod_types) == set(VodType)
+        kinds = [VideoType.ALL] if every else [VideoType(kind.value) for kind in dict.fromkeys(scope.vod_types)]
+        parts = []
+        for language in scope.languages or (None,):
+            for kind in kinds:
+                items = self._client.get_videos(
+                    game_id=category.id,
+                    first=PAGE,
+                    language=language,
+                    period=TimePeriod(scope.period),
+                    sort=SortMethod.TIME,
+                    video_type=kind,
+                )
+                parts.append(await list_sources(items, lambda item: vod_of(item, category.id), scope))
+        return merge_vods(parts, scope.limit)
+
+    async def list_clips(self, category: Category, scope: ListingScope) -> Listing[Clip]:
+        """See :meth:`harvester.ports.Catalog.list_clips`; most viewed first, as Helix has them."""
+        started, ended = clip_window(scope, self._clock.now())
+        items = self._client.get_clips(game_id=category.id, first=PAGE, started_at=started, ended_at=ended)
+        return await list_sources(items, lambda item: clip_of(item, category.id), scope)
+
+    async def headroom(self) -> RateHeadroom:
+        """The rate limit now, at the cost of one question."""
+        await self._categories(self._client.get_top_games(first=1), 1)
+        return self._wire.headroom
+
+    async def token_expires_in_s(self) -> int:
+        """Seconds that our token still holds. Raises CredentialsRefused, TryAgainLater."""
+        return await self._client.token_expires_in_s()
+
+    async def _by_name(self, name: str) -> Category:
+        if not name or not _is_sendable(name):
+            raise UnknownCategory("a category's name is empty or no text")
+        exact = await self._categories(self._client.get_games(names=[name]), 1)
+        similar = await self._search(name)  # Helix's exact look-up hides the second of two of one name
+        found = match_name(name, [*exact, *similar]) or (exact[0] if exact else None)
+        if found is not None:
+            return found
+        for term in search_terms(name):
+            similar = similar or await self._search(term)
+        raise unknown(name, similar)
+
+    async def _search(self, text: str) -> list[Category]:
+        return await self._categories(self._client.search_categories(text, first=PAGE), CAPS["search/categories"])
+
+    async def _categories(self, items: AsyncGenerator[Any, None], count: int) -> list[Category]:
+        """Up to ``count`` categories; an id or name that Helix refuses as such (400, 404) is none."""
+        found: list[Category] = []
+        async with aclosing(items):
+            try:
+                async for item in items:
+                    if len(found) < count and not isinstance(item, Stopped):
+                        found += _category(item)
+                    if len(found) >= count:
+                        break
+            except (NothingThere, BadQuestion) as error:
+                _log.debug("no categories: %s", error)
+        return found
+
+
+def _built(return_type: Callable[..., Any], entry: dict[str, Any]) -> Any:
+    """twitchAPI's item, or None when it is of no shape that it knows."""
+    try:
+        return return_type(**entry)
+    except UNREADABLE:
+        return None
+
+
+def _category(item: Any) -> list[Category]:
+    try:
+        return [Category(item.id, item.name)]
+    except UNREADABLE:
+        return []
+
+
+def _is_sendable(text: str) -> bool:
+    """False for what the command line could not decode: lone surrogates have no place in a URL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

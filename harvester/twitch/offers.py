@@ -1,0 +1,95 @@
+"""What a source offers: from streamlink's streams to our renditions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from harvester.model import Rendition
+
+#: Quality of a clip as GQL writes it: ``720``, perhaps ``720p60`` one day.
+_LINES = re.compile(r"(\d{2,4})(?:p\d*)?", re.ASCII)
+
+
+def vod_renditions(streams: Mapping[str, Any]) -> list[Rendition]:
+    """One for each variant of the multivariant playlist, whatever key streamlink gave it."""
+    multivariant = next((s.multivariant for s in streams.values() if getattr(s, "multivariant", None)), None)
+    if multivariant is None:
+        return []
+    return [_vod_rendition(playlist) for playlist in multivariant.playlists if not playlist.is_iframe]
+
+
+def _vod_rendition(playlist: Any) -> Rendition:
+    info = playlist.stream_info
+    width, height = info.resolution or (None, None)
+    fps = float(info.framerate) if info.framerate and math.isfinite(info.framerate) else None
+    name = info.video or (f"{height}p{math.ceil(fps or 0) or ''}" if height else "audio_only")
+    sound_only = not height and (name.startswith("audio") or not info.codecs)
+    return Rendition(
+        name=name,
+        url=playlist.uri,
+        width=width or None,
+        height=height or None,
+        fps=fps,
+        bandwidth=info.bandwidth or None,
+        codecs=",".join(info.codecs),
+        has_video=not sound_only and not (info.codecs and all(c.startswith("mp4a") for c in info.codecs)),
+    )
+
+
+def clip_renditions(streams: Mapping[str, Any], clip: Mapping[str, Any]) -> list[Rendition]:
+    """The clip's files that streamlink signed, with the height and rate that GQL told; portrait ones left out.
+
+    Keys of ``streams`` are not read: two files of one quality differ in them by accident.
+    """
+    signed = {_file(stream.url): stream.url for stream in streams.values()}
+    found = []
+    for quality in _objects(clip.get("videoQualities")):
+        url = signed.pop(_file(str(quality.get("sourceURL") or "")), None)
+        if url is not None and not _is_portrait(quality, clip):
+            found.append(_clip_rendition(quality, url))
+    return found
+
+
+def _clip_rendition(quality: Mapping[str, Any], url: str) -> Rendition:
+    match = _LINES.fullmatch(str(quality.get("quality", "")))
+    height = int(match[1]) if match else None
+    rate = quality.get("frameRate")
+    fps = float(rate) if isinstance(rate, int | float) and 0 < rate < 1000 else None
+    name = f"{height}p{math.ceil(fps) if fps else ''}" if height else "clip"
+    width = quality.get("width")
+    return Rendition(
+        name=name,
+        url=url,
+        width=width if isinstance(width, int) else None,
+        height=height,
+        fps=fps,
+        bandwidth=None,
+        codecs=str(quality.get("codecs") or ""),
+    )
+
+
+def _is_portrait(quality: Mapping[str, Any], clip: Mapping[str, Any]) -> bool:
+    """By the file's own size, or by the asset that lists it: a face above a cut-out of the game is no material."""
+    width, height = quality.get("width"), quality.get("height")
+    if isinstance(width, int) and isinstance(height, int):
+        return width < height
+    for asset in _objects(clip.get("assets")):
+        files = {_file(str(q.get("sourceURL") or "")) for q in _objects(asset.get("videoQualities"))}
+        if _file(str(quality.get("sourceURL") or "")) in files:
+            ratio = asset.get("aspectRatio")
+            return isinstance(ratio, int | float) and 0 < ratio < 1
+    return False
+
+
+def _file(url: str) -> tuple[str, str]:
+    """Host and path: what stays the same when a URL is signed."""
+    parts = urlsplit(url)
+    return parts.netloc, parts.path
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

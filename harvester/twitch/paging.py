@@ -1,0 +1,76 @@
+"""When a paged listing is over: Twitch's own word is not enough.
+
+``/clips`` goes on for ever past about 1,000 results, giving old clips with ever new cursors, or the same cursor
+again; ``/videos`` ends at 500. A client that follows the cursor until there is none never returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Most items Twitch gives for one query: videos by game 500 (documented), clips 1,020 to 1,100 (seen), after which
+#: they repeat; searches and the top list are only ever wanted in part.
+CAPS = {"videos": 500, "clips": 1100, "games/top": 1000, "search/categories": 300, "games": 100}
+
+#: Why a listing stopped, from the most to the least worth telling when several queries are merged.
+STOPS = ("limit", "cap", "repeated-cursor", "no-new-ids", "empty-page", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Last item of a listing: why it ends here (one of :data:`STOPS`)."""
+
+    reason: str
+
+
+class Paging:
+    """Follows one query from page to page; ``cursor`` is what to ask for next."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._ids: set[str] = set()
+        self._cursors: set[str] = set()
+        self._seen = 0
+        self.cursor: str | None = None
+
+    def take(self, page: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Stopped | None]:
+        """Entries of ``page`` that no earlier page gave, and why to stop after them (None = ask for the next).
+
+        An entry without an id is passed on as it is: whoever reads it will refuse it.
+        """
+        entries = [entry if isinstance(entry, dict) else {} for entry in page.get("data") or []]
+        known = len(self._ids)
+        fresh = [entry for entry in entries if self._is_new(entry.get("id"))][: self._cap - self._seen]
+        self._seen += len(fresh)
+        self.cursor = _cursor(page)
+        return fresh, self._stop(bool(entries), len(self._ids) > known)
+
+    def _stop(self, any_entry: bool, any_new: bool) -> Stopped | None:
+        cursor = self.cursor
+        if self._seen >= self._cap:
+            return Stopped("cap")
+        if cursor is None:
+            return Stopped("end")
+        if not any_entry:
+            return Stopped("empty-page")
+        if not any_new:
+            return Stopped("no-new-ids")
+        if cursor in self._cursors:
+            return Stopped("repeated-cursor")
+        self._cursors.add(cursor)
+        return None
+
+    def _is_new(self, id_: object) -> bool:
+        if not isinstance(id_, str):
+            return True
+        new = id_ not in self._ids
+        self._ids.add(id_)
+        return new
+
+
+def _cursor(page: Mapping[str, Any]) -> str | None:
+    pagination = page.get("pagination")
+    cursor = pagination.get("cursor") if isinstance(pagination, dict) else None
+    return cursor if isinstance(cursor, str) and cursor else None

@@ -1,0 +1,76 @@
+"""Decisions of a category: a fold over measured outcomes, strictly in rank order (one state, no clock, no I/O).
+
+The same fold decides during a run and again in ``verify --replay``; so a verdict depends on what was decided
+before it and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from harvester.config import Filter
+from harvester.model import Measurement, Verdict
+from harvester.vision.filters import judge
+from harvester.vision.hamming import HashIndex
+from harvester.vision.phash import phash
+
+#: Reason of a frame whose picture the category already has.
+DUPLICATE = "duplicate"
+#: Reason of a target whose broadcaster already has its share of the category.
+BROADCASTER_CAP = "broadcaster-cap"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the fold decides by. ``max_per_broadcaster``: kept frames a broadcaster may have, 0 = any."""
+
+    filter: Filter
+    radius: int
+    max_per_broadcaster: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A verdict with the picture's hash (None: not measured, or too flat to have one) and, of a duplicate, the
+    key of the anchor it repeats and their distance in bits."""
+
+    verdict: Verdict
+    phash: int | None = None
+    near_key: int | None = None
+    near_distance: int | None = None
+
+
+@dataclass(slots=True)
+class CategoryFold:
+    """State of one category's decisions: the anchors (hashes of kept frames) and counts by broadcaster."""
+
+    rules: Rules
+    anchors: HashIndex
+    kept_by_broadcaster: Counter[str] = field(default_factory=Counter)
+
+    def capped(self, broadcaster_id: str) -> bool:
+        """True once no more frames of the broadcaster can be kept; it never becomes False again."""
+        cap = self.rules.max_per_broadcaster
+        return bool(cap) and self.kept_by_broadcaster[broadcaster_id] >= cap
+
+    def decide(self, key: int, broadcaster_id: str, measurement: Measurement | None) -> Decided:
+        """Verdict of the next target in rank order; ``key`` names it among the anchors if it is kept.
+
+        ``measurement`` None: the target was not fetched because its broadcaster is capped.
+        """
+        if self.capped(broadcaster_id):
+            return Decided(Verdict(kept=False, reason=BROADCASTER_CAP))
+        if measurement is None:
+            raise ValueError("only a capped target may come without a measurement")
+        verdict = judge(measurement, self.rules.filter)
+        if not verdict.kept:
+            return Decided(verdict)
+        picture_hash = phash(measurement.grid)
+        near = self.anchors.nearest(picture_hash, self.rules.radius)
+        if near is not None:
+            dropped = Verdict(kept=False, reason=DUPLICATE, scores=verdict.scores)
+            return Decided(dropped, picture_hash, near.key, near.distance)
+        self.anchors.add(picture_hash, key)
+        self.kept_by_broadcaster[broadcaster_id] += 1
+        return Decided(verdict, picture_hash)

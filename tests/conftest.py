@@ -1,0 +1,82 @@
+"""What holds for every test: loopback is the only network, nobody's own settings leak in, examples have no deadline."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+#: A shared machine may take any time for an example: how long one takes is no finding.
+settings.register_profile(
+    "harvester", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("harvester")
+
+_outside: list[str] = []
+
+
+def _is_inside(host: str | bytes | None) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback or name == "0.0.0.0"
+    except ValueError:
+        return False
+
+
+def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook (it sees every socket of the process, whichever library opens it): refuses the outside."""
+    if event == "socket.connect":
+        sock, address = arguments
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_inside(address[0]):
+            _refuse(f"connect to {address}")
+    elif event == "socket.getaddrinfo" and not _is_inside(arguments[0]):
+        _refuse(f"look up {arguments[0]!r}")
+
+
+def _refuse(what: str) -> None:
+    _outside.append(what)
+    raise PermissionError(f"a test tried to {what}; tests may reach loopback only")
+
+
+sys.addaudithook(_only_loopback)
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    """Fails the test that tried to leave loopback, even if the code under test swallowed the refusal."""
+    _outside.clear()
+    yield
+    tried, _outside[:] = list(_outside), []
+    assert not tried, f"outside of loopback: {tried}"
+
+
+@pytest.fixture(autouse=True)
+def own_settings_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the machine's owner configures a test; loopback goes through no proxy."""
+    for name in list(os.environ):
+        if name.startswith(("HARVESTER_", "TWITCH_CLIENT_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+def program(name: str) -> str:
+    """Path of a program that only tests need (scripts/test-apt.txt). Absent: the test is skipped, in CI it fails."""
+    path = shutil.which(name)
+    if path is None:
+        absent = f"{name} is not installed: apt-get install {name}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(absent)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """Path of the ffmpeg program."""
+    return program("ffmpeg")

@@ -1,0 +1,310 @@
+"""The shell scripts, run for real in a small copy of the repository whose ``harvester`` is a stub that writes down
+how it was called."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = [ROOT / "scripts" / name for name in ("run", "test", "check", "_venv.sh", "_sandbox.sh")] + [
+    ROOT / ".ci" / "run"
+]
+BASH = shutil.which("bash")
+
+pytestmark = pytest.mark.skipif(BASH is None, reason="bash is not installed")
+
+#: Stands for .venv/bin/harvester: as ``sandbox`` it serves until it is ended, as ``run`` it notes what it was given.
+STUB = r"""#!/usr/bin/env bash
+if [ "$1" = sandbox ]; then
+    [ -z "${STUB_SANDBOX_FAILS:-}" ] || { echo "port taken"; exit 9; }
+    echo $$ >"$STUB_NOTES/sandbox.pid"
+    echo 'TWITCH_CLIENT_ID=sandbox' >"$5.env"
+    echo 'TWITCH_CLIENT_SECRET="of the sandbox"' >>"$5.env"
+    printf '%s\n' "$@" >"$STUB_NOTES/sandbox.arguments"
+    echo '[endpoints]' >"$5"
+    exec tail -f /dev/null
+fi
+printf '%s\n' "$@" >"$STUB_NOTES/run.arguments"
+env >"$STUB_NOTES/run.environment"
+pwd >"$STUB_NOTES/run.directory"
+echo '{"status": "done"}'
+[ -z "${STUB_WAITS:-}" ] || exec tail -f /dev/null
+exit "${STUB_CODE:-0}"
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A repository of scripts alone, set up already, with the stub in its virtual environment."""
+    root = tmp_path / "repo sitory"  # a path with a space, on purpose
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    shutil.copy(ROOT / "pyproject.toml", root)
+    stub = root / ".venv" / "bin" / "harvester"
+    stub.parent.mkdir(parents=True)
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    stub.with_name("python").symlink_to(shutil.which("python3"))
+    stamp = f'. "{root}/scripts/_venv.sh"; echo "$(venv_stamp) run" >"$VENV/harvester-stamp"'
+    subprocess.run([BASH, "-c", stamp], check=True)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "tmp").mkdir()
+    return root
+
+
+def environment(copy: Path, **more: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(copy),
+        "TMPDIR": str(copy.parent / "tmp"),
+        "STUB_NOTES": str(copy.parent / "notes"),
+        **more,
+    }
+
+
+def run(copy: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [str(copy / "scripts" / "run"), *arguments]
+    return subprocess.run(
+        command,
+        env=environment(copy, **more),
+        cwd=copy.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def noted(copy: Path, name: str) -> str:
+    return (copy.parent / "notes" / name).read_text()
+
+
+def gone(copy: Path) -> bool:
+    """Whether the stub's sandbox has ended and taken its folder along."""
+    try:
+        os.kill(int(noted(copy, "sandbox.pid")), 0)
+    except ProcessLookupError:
+        return not any((copy.parent / "tmp").iterdir())
+    return False
+
+
+def wait_until(holds) -> None:
+    """Looks again and again, some ten seconds at most."""
+    for _ in range(200):
+        if holds():
+            return
+        subprocess.run(["sleep", "0.05"], check=True)
+    raise AssertionError("it did not happen")
+
+
+# --- what they look like ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_bash_can_read_it(script):
+    subprocess.run([BASH, "-n", str(script)], check=True)
+
+
+@pytest.mark.parametrize(
+    "script", [s for s in SCRIPTS if not s.suffix], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_commands_are_executable_and_stop_at_the_first_failure(script):
+    lines = script.read_text().splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert "set -euo pipefail" in lines
+    assert os.access(script, os.X_OK)
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / "scripts" / "constraints.txt"], ids=lambda path: path.name)
+def test_no_machines_paths_or_hosts(script):
+    text = script.read_text()
+    paths = set(re.findall(r"""(?<![\w$}"/.])/[a-z]+/[\w/.-]*""", text))
+    assert paths <= {"/usr/bin/env", "/dev/null"}
+    assert "://" not in text
+
+
+def test_constraints_are_exact_pins_of_all_that_is_needed():
+    lines = [line for line in (ROOT / "scripts" / "constraints.txt").read_text().splitlines() if line[0] != "#"]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line) for line in lines)
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
+    assert len(pinned) == len(lines)
+    project = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[0]
+    asked = {name.lower() for name in re.findall(r'"([A-Za-z0-9-]+)>=', project)}
+    assert asked
+    assert asked <= pinned
+
+
+# --- scripts/run with arguments ----------------------------------------------------------------------------------------
+
+
+def test_arguments_go_to_the_run_as_they_are_from_where_the_user_stands(copy):
+    done = run(copy, "--category", "Hades II; $(x) *", "--out", "", STUB_CODE="4", TWITCH_CLIENT_ID="mine")
+    assert done.returncode == 4
+    assert done.stderr == ""
+    assert noted(copy, "run.arguments").splitlines() == ["run", "--category", "Hades II; $(x) *", "--out", ""]
+    assert noted(copy, "run.directory").strip() == str(copy.parent)
+    assert "TWITCH_CLIENT_ID=mine\n" in noted(copy, "run.environment")
+    assert not (copy.parent / "notes" / "sandbox.pid").exists()
+
+
+# --- scripts/run alone: the demo ---------------------------------------------------------------------------------------
+
+
+def test_the_demo_runs_against_the_sandbox_with_its_credentials_and_no_one_elses(copy):
+    done = run(
+        copy,
+        TWITCH_CLIENT_ID="mine",
+        TWITCH_CLIENT_SECRET_FILE="/mine",
+        HARVESTER_DEDUPE_RADIUS="0",
+        http_proxy="http://proxy.example",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, '{"status": "done"}\n', "")
+    arguments = noted(copy, "run.arguments").splitlines()
+    assert arguments[:2] == ["run", "--config"]
+    assert arguments[2].endswith("/sandbox.toml")
+    assert arguments[3:-1] == ["--top", "5", "--frames", "8", "--out"]
+    assert arguments[-1] == f"{copy}/demo"
+    assert noted(copy, "sandbox.arguments").splitlines() == [
+        "sandbox",
+        "--port",
+        "0",
+        "--config-out",
+        arguments[2],
+    ]
+    seen = noted(copy, "run.environment")
+    assert "TWITCH_CLIENT_ID=sandbox\n" in seen
+    assert "TWITCH_CLIENT_SECRET=of the sandbox\n" in seen
+    assert "TWITCH_CLIENT_SECRET_FILE" not in seen
+    assert "HARVESTER_" not in seen
+    assert "no_proxy=127.0.0.1,localhost" in seen
+    wait_until(lambda: gone(copy))
+
+
+def test_the_demos_exit_code_is_the_runs(copy):
+    assert run(copy, STUB_CODE="75").returncode == 75
+    wait_until(lambda: gone(copy))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_signal_reaches_the_run_and_the_sandbox_ends_with_it(copy, number):
+    demo = subprocess.Popen(
+        [str(copy / "scripts" / "run")],
+        env=environment(copy, STUB_WAITS="yes"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    )
+    wait_until(lambda: (copy.parent / "notes" / "run.directory").exists())
+    demo.send_signal(number)
+    assert demo.wait(timeout=60) == -number
+    wait_until(lambda: gone(copy))
+
+
+def test_a_sandbox_that_does_not_start_is_told_with_its_last_words(copy):
+    done = run(copy, STUB_SANDBOX_FAILS="yes")
+    assert done.returncode == 1
+    assert done.stderr == "error: the sandbox ended before it was ready; its last lines:\nport taken\n"
+    assert not (copy.parent / "notes" / "run.arguments").exists()
+    wait_until(lambda: not any((copy.parent / "tmp").iterdir()))
+
+
+# --- setting up ---------------------------------------------------------------------------------------------------------
+
+
+def fake_python(folder: Path, body: str) -> str:
+    """A PATH whose pythons are all the shell program ``body``."""
+    folder.mkdir()
+    for name in ("python3", "python3.11", "python3.12", "python3.13", "python3.14"):
+        (folder / name).write_text(f"#!{BASH}\n{body}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_an_old_python_is_told(copy, tmp_path):
+    shutil.rmtree(copy / ".venv")
+    path = fake_python(tmp_path / "old", '[ "$1" = --version ] && echo "Python 3.9.2" || exit 1')
+    done = run(copy, PATH=path)
+    assert done.returncode == 2
+    assert "error: Python 3.11 or newer is needed, and python3 here is Python 3.9.2: install" in done.stderr
+
+
+def test_a_python_without_venv_is_told_what_to_install(copy, tmp_path):
+    shutil.rmtree(copy / ".venv")
+    path = fake_python(tmp_path / "bare", '[[ "$2" = *version_info* ]]')
+    done = run(copy, PATH=path)
+    assert done.returncode == 2
+    assert "has no venv module: install it (Debian and Ubuntu: apt-get install python3-venv)" in done.stderr
+
+
+@pytest.fixture
+def noting_python(copy: Path) -> Path:
+    """The copy's .venv/bin/python becomes a program that notes each ``-m`` command and claims success."""
+    notes = copy.parent / "notes" / "python"
+    program = copy / ".venv" / "bin" / "python"
+    program.unlink()
+    program.write_text(
+        f'#!{BASH}\n[ "$1" != -m ] || echo "$@" >>"{notes}"\n[ "$1" != --version ] || echo "Python 3.11.0"\n'
+    )
+    program.chmod(0o755)
+    return notes
+
+
+def test_what_changed_is_installed_once_by_the_constraints(copy, noting_python):
+    for _ in range(2):
+        assert run(copy, "--version").returncode == 0
+    installs = noting_python.read_text().splitlines()
+    assert len(installs) == 2
+    assert all(f"-c {copy}/scripts/constraints.txt" in install for install in installs)
+    assert installs[0].endswith("hatchling editables")
+    assert installs[1].endswith(f"--no-build-isolation -e {copy}")
+    with (copy / "pyproject.toml").open("a") as project:
+        project.write("# changed\n")
+    assert run(copy, "--version").returncode == 0
+    assert len(noting_python.read_text().splitlines()) == 4
+
+
+def test_an_installation_that_fails_is_told_and_tried_again(copy, noting_python):
+    program = copy / ".venv" / "bin" / "python"
+    working = program.read_text()
+    program.write_text(f'{working}[ "$1" != -m ]\n')
+    done = run(copy, "--version")
+    assert done.returncode == 2
+    assert "error: pip could not install what harvester needs" in done.stderr
+    program.write_text(working)
+    assert run(copy, "--version").returncode == 0
+
+
+# --- scripts/test -------------------------------------------------------------------------------------------------------
+
+
+def run_tests(copy: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [str(copy / "scripts" / "test"), *arguments]
+    return subprocess.run(command, env=environment(copy, **more), capture_output=True, text=True, check=False)
+
+
+def test_tests_leave_the_long_ones_out_unless_asked(copy, noting_python):
+    (copy / "scripts" / "test-apt.txt").write_text("bash\n")
+    assert run_tests(copy, "tests/unit", "-k", "clock").returncode == 0
+    assert run_tests(copy, "--full").returncode == 0
+    short, full = [line for line in noting_python.read_text().splitlines() if line.startswith("-m pytest")]
+    assert re.fullmatch(r"-m pytest -n \d+ -m not long tests/unit -k clock", short)
+    assert re.fullmatch(r"-m pytest -n \d+", full)
+    assert noting_python.read_text().count(f"-e {copy}[dev]") == 1
+
+
+def test_an_absent_program_is_a_hint_but_in_ci_or_in_full_a_failure(copy, noting_python):
+    (copy / "scripts" / "test-apt.txt").write_text("bash\nno-such-program\n")
+    hinted = run_tests(copy)
+    assert hinted.returncode == 0
+    assert "left out: apt-get install no-such-program" in hinted.stderr
+    for refused in (run_tests(copy, "--full"), run_tests(copy, CI="true")):
+        assert refused.returncode == 2
+        assert (
+            "error: the tests need programs that are not here: apt-get install no-such-program" in refused.stderr
+        )
