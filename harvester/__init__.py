@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harvester.version import __version__
+
 if TYPE_CHECKING:
     from harvester.api import frames
     from harvester.model import Frame
 
-__version__ = "0.1.0"
 __all__ = ["Frame", "__version__", "frames"]
 
 

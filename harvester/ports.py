@@ -69,7 +69,7 @@ class Catalog(Protocol):
 
 
     async def find_source(self, category: Category, kind: SourceKind, source_id: str) -> Source:
-        """One VOD or clip by id, to be labelled as ``category``. Raises SourceError when Twitch does not know it."""
+        """One VOD or clip by id, to be labelled as ``category``. Raises SourceError if Twitch does not know it."""
         ...
 
 

@@ -47,8 +47,8 @@ class Check:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Dataset directory to check, too.")
 @common
-def doctor(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path | None) -> int:
-    """Check credentials, endpoints, rights, decoder, disk, clock and write access; say how to fix what is wrong."""
+def doctor(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path | None) -> int:
+    """Check credentials, endpoints, rights, decoder, disk, clock and write access; each with its fix."""
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     config = loaded(config_path, term)
     checks = list(_checks(config, out or Path.cwd()))

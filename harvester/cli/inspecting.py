@@ -33,6 +33,7 @@ FINDINGS_SHOWN = 50
 @wanted
 @common
 def plan(
+    *,
     config_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -79,7 +80,7 @@ async def _plan(
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Dataset directory.")
 @common
-def status(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path) -> int:
+def status(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path) -> int:
     """Show what a dataset holds, and what its runs did."""
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     config = loaded(config_path, term).config
@@ -98,7 +99,9 @@ def status(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, 
     "--replay", "replaying", is_flag=True, help="Also repeat every verdict from the stored measurements."
 )
 @common
-def verify(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path, replaying: bool) -> int:
+def verify(
+    *, config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path, replaying: bool
+) -> int:
     """Check images, metadata and ledger against each other; exit 4 if something is wrong."""
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     config = loaded(config_path, term).config
@@ -127,7 +130,7 @@ def _verdict(term: Terminal, images: int, findings: int, replaying: bool) -> Non
 
 @click.command("config")
 @common
-def config_command(config_path: Path | None, as_json: bool, quiet: bool, verbose: bool) -> int:
+def config_command(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Print the configuration that a run would use, and where it comes from."""
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     result = loaded(config_path, term)

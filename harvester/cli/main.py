@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import click
 
-from harvester import __version__
 from harvester.cli.doctor import doctor
 from harvester.cli.inspecting import config_command, plan, status, verify
 from harvester.cli.running import run, sandbox
 from harvester.errors import HarvesterError
 from harvester.report.summary import failed_json
 from harvester.text import printable, redact
+from harvester.version import __version__
 
 #: Longest error line (characters).
 ERROR_CHARS = 600
@@ -49,20 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _guarded(args: list[str]) -> int:
     try:
         result = group.main(args=args, prog_name="harvester", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as finished:
-        return finished.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _failed(args, "interrupted", 130, "interrupted")
     except click.ClickException as error:
         return _failed(args, error.format_message(), 2, "usage")
     except HarvesterError as error:
         return _failed(args, str(error), error.exit_code, error.reason)
-    except BrokenPipeError:
-        return 141
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets its own exit code and its trace
         sys.stderr.write(redact(traceback.format_exc()))
         return _failed(args, f"bug: {type(error).__name__}: {error}", 1, "bug")
+    return result if isinstance(result, int) else 0
 
 
 def _failed(args: Sequence[str], message: str, code: int, reason: str) -> int:

@@ -71,7 +71,8 @@ async def _lines(harvest: Harvest, term: Terminal) -> None:
                 elapsed_s = time.monotonic() - started
                 goal = f"/{books.target}" if books.target is not None else ""
                 term.say(
-                    f"[{elapsed_s:.0f} s] {printable(books.category.name)}: {books.total}{goal} kept, {_rest(books)}"
+                    f"[{elapsed_s:.0f} s] {printable(books.category.name)}:"
+                    f" {books.total}{goal} kept, {_rest(books)}"
                 )
 
 

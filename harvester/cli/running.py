@@ -8,6 +8,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ CONTACT_SHEET = "contact-sheet.jpg"
 @click.option("--max-requests", type=click.IntRange(min=0), help="Stop after so many requests.")
 @common
 def run(
+    *,
     config_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -76,6 +78,18 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One run over one dataset."""
+
+    config: Config
+    request: Request
+    opened: OpenDataset
+    clock: Clock
+    run_id: str
+    secret: Credentials
+
+
 def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunReport:
     require_rights(config)
     secret = credentials(os.environ)
@@ -83,49 +97,50 @@ def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunRepo
     run_id = f"{clock.start:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     with open_dataset(out, clock) as opened:
         term.say(f"run {run_id}: decoder {describe(config.decode)}")
-        ending = asyncio.run(_harvest(config, request, opened, clock, run_id, secret, term))
-        sheet = _picture(opened, out)
-        report = conclude(ending, config.run, out, sheet)
+        ending = asyncio.run(_harvest(_Session(config, request, opened, clock, run_id, secret), term))
+        report = conclude(ending, config.run, out, _picture(opened, out))
         write_card(out, facts_of(opened.dataset, config.rights.basis))
         opened.ledger.end_run(run_id, clock.now(), report.to_json())
     return report
 
 
-async def _harvest(
-    config: Config,
-    request: Request,
-    opened: OpenDataset,
-    clock: Clock,
-    run_id: str,
-    secret: Credentials,
-    term: Terminal,
-) -> Ending:
-    sink = DatasetSink(opened.dataset, opened.ledger, config)
+async def _harvest(session: _Session, term: Terminal) -> Ending:
+    config, opened = session.config, session.opened
     async with reach(
-        config, secret, ledger=opened.ledger, sink=sink, clock=clock, forgotten=opened.forgotten
+        config,
+        session.secret,
+        ledger=opened.ledger,
+        sink=DatasetSink(opened.dataset, opened.ledger, config),
+        clock=session.clock,
+        forgotten=opened.forgotten,
     ) as outside:
-        harvest = Harvest(config, outside, run_id)
-        opened.ledger.begin_run(run_id, clock.start, rules_record(harvest.rules))
-        showing = asyncio.create_task(show(harvest, term))
-        error: HarvesterError | None = None
-        try:
-            with _signals(harvest):
-                await harvest.run(request)
-        except HarvesterError as raised:
-            error = raised
-        finally:
-            showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
+        harvest = Harvest(config, outside, session.run_id)
+        opened.ledger.begin_run(session.run_id, session.clock.start, rules_record(harvest.rules))
+        error = await _shown(harvest, session.request, term)
         return Ending(
-            run_id=run_id,
+            run_id=session.run_id,
             harvested=harvest.result,
             stop=harvest.stop,
             error=error,
             traffic=outside.traffic,
             times=harvest.times,
-            seconds=clock.elapsed_s(),
+            seconds=session.clock.elapsed_s(),
             decoder=str(describe(config.decode)),
         )
+
+
+async def _shown(harvest: Harvest, request: Request, term: Terminal) -> HarvesterError | None:
+    """Run the harvest with its progress on the terminal; what ended it early, if something did."""
+    showing = asyncio.create_task(show(harvest, term))
+    try:
+        with _signals(harvest):
+            await harvest.run(request)
+    except HarvesterError as error:
+        return error
+    finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+    return None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ an error the context is thrown away, so nothing of a broken stream reaches the n
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -89,21 +89,19 @@ class CpuDecoder:
         self._contexts.clear()
 
     def _decode(self, unit: AccessUnit) -> Picture:
-        codec = unit.stream.codec
-        data = unit.data
-        if codec in _ANNEX_B:
-            check_parameter_sets(codec, data)
-        if codec is Codec.HEVC:
+        stream, data = unit.stream, unit.data
+        if stream.codec in _ANNEX_B:
+            check_parameter_sets(stream.codec, data)
+        if stream.codec is Codec.HEVC:
             data = with_slice_ends(data)
-        frame = _only_frame(self._context(codec), data)
-        views = _views(frame, unit.stream)
-        if codec is Codec.HEVC:
-            _check_complete(views, unit.stream)
-        picture = _picture(unit.stream, views)
-        if codec is Codec.HEVC:
+        views = _views(_only_frame(self._context(stream.codec), data), stream)
+        if stream.codec is Codec.HEVC:
+            _check_complete(views, stream)
+        planes = [view.copy() for view in views]
+        if stream.codec is Codec.HEVC:
             for view in views:
-                view.fill(0)
-        return picture
+                view.fill(0)  # as the buffer was, for the next check
+        return Picture(stream, planes[0], *(planes[1:] or (None, None)))
 
     def _context(self, codec: Codec) -> VideoCodecContext:
         if codec not in self._contexts:
@@ -112,14 +110,13 @@ class CpuDecoder:
 
 
 def _open(codec: Codec) -> VideoCodecContext:
-    try:
-        context: Any = CodecContext.create(_DECODERS[codec], "r")
-    except av.error.FFmpegError:
-        raise MediaError(f"this libavcodec cannot decode {codec}", reason="unsupported-codec") from None
+    if codec not in supported():
+        raise MediaError(f"this libavcodec cannot decode {codec}", reason="unsupported-codec")
+    context = cast(VideoCodecContext, CodecContext.create(_DECODERS[codec], "r"))
     context.thread_count = 1  # pictures run in parallel, not slices of one
     context.flags |= Flags.unaligned  # else a left crop is rounded down to what SIMD likes
     context.options = dict(_OPTIONS)
-    return context  # type: ignore[no-any-return]
+    return context
 
 
 def _check_size(stream: StreamInfo) -> None:
@@ -128,7 +125,10 @@ def _check_size(stream: StreamInfo) -> None:
 
 
 def _only_frame(context: VideoCodecContext, data: bytes) -> VideoFrame:
-    """The frame of one access unit; the context is flushed, ready for a unit of another stream."""
+    """The frame of one access unit; the context is flushed, ready for a unit of another stream.
+
+    A picture that needs others, or a field without its second, is not given out at all.
+    """
     try:
         frames = [*context.decode(av.Packet(data)), *context.decode(None)]
         context.flush_buffers()
@@ -138,9 +138,8 @@ def _only_frame(context: VideoCodecContext, data: bytes) -> VideoFrame:
         raise MediaError(f"libavcodec: {error.strerror}", reason="corrupt") from None
     if len(frames) != 1:
         raise MediaError(f"{len(frames)} pictures in an access unit", reason="corrupt")
-    if frames[0].is_corrupt or not frames[0].key_frame:
-        what = "is damaged" if frames[0].is_corrupt else "needs others before it"
-        raise MediaError(f"the picture {what}", reason="corrupt")
+    if frames[0].is_corrupt:
+        raise MediaError("the picture is damaged", reason="corrupt")
     return frames[0]
 
 
@@ -164,20 +163,6 @@ def _views(frame: VideoFrame, stream: StreamInfo) -> list[_Plane]:
 def _view(plane: Any, dtype: np.dtype[Any]) -> _Plane:
     lines = np.frombuffer(plane, dtype=dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
     return lines[:, : plane.width]
-
-
-def _picture(stream: StreamInfo, views: list[_Plane]) -> Picture:
-    planes = [view.copy() for view in views]
-    if stream.interlaced and _is_one_field(planes[0]):
-        raise MediaError("one field of an interlaced picture", reason="corrupt")
-    return Picture(stream, planes[0], *(planes[1:] or (None, None)))
-
-
-def _is_one_field(y: _Plane) -> bool:
-    """True if the lines come in equal pairs: libavcodec shows a lone field twice, without a word."""
-    height = len(y) // 2 * 2
-    pairs_equal = np.array_equal(y[0:height:2], y[1:height:2])
-    return pairs_equal and not np.array_equal(y[1 : height - 1 : 2], y[2:height:2])
 
 
 def _check_complete(views: list[_Plane], stream: StreamInfo) -> None:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 #: Boxes side by side in one container. A 10 s low-latency segment of one frame a fragment has about 1,800.
 MAX_BOXES = 16_384
 
+#: What files and segments begin with. Web pages and transport streams may look like a box of another type.
+_FIRST_BOXES = frozenset(
+    b"ftyp styp moov moof mdat sidx ssix emsg prft free skip wide pdin uuid meta pssh udta mfra".split()
+)
+
 _HEADER_BYTES = 8
 _LARGE_HEADER_BYTES = 16
 
@@ -35,17 +40,19 @@ class Box:
     end: int | None
 
 
-def top_level(head: bytes) -> Iterator[Box]:
-    """Boxes at the front of a file, the last of which may end outside ``head``.
+def top_level(head: bytes, at: int = 0) -> Iterator[Box]:
+    """Boxes side by side from ``at`` on, the last of which may end outside ``head``.
 
     Raises:
-        MediaError: bytes that cannot be a box header.
+        MediaError: bytes that cannot be a box header, or a first box that files do not begin with.
     """
-    at = 0
+    begin = at
     for _ in range(MAX_BOXES):
         box = _header(head, at, len(head))
         if box is None:
             return
+        if at == begin and box.type not in _FIRST_BOXES:
+            raise MediaError(f"not an ISO media file: it begins with {box.type!r}")
         yield box
         if box.end is None or box.end > len(head):
             return

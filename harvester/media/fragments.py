@@ -63,6 +63,7 @@ class _TrackHeader:
 
     track_id: int
     base: int
+    from_file: bool  # the base is an explicit base data offset
     defaults: SampleDefaults
 
 
@@ -113,15 +114,30 @@ class FragmentReader:
         return self._head[box.body : box.end]
 
     def _read(self, box: Box, content: bytes) -> Fragment:
-        runs: list[_Run] = []
-        behind = box.start
-        for traf in Container(content).children(b"traf"):
-            header = self._track_header(Container(traf).require(b"tfhd"), box, behind)
-            track_runs = self._runs(Container(traf), header)
-            behind = track_runs[-1].end if track_runs else header.base
+        video: list[_Run] = []
+        starts: list[int] = []
+        behind, base = box.start, box.start
+        for traf in map(Container, Container(content).children(b"traf")):
+            header = self._track_header(traf.require(b"tfhd"), box, behind)
+            runs = self._runs(traf, header)
+            behind = runs[-1].end if runs else header.base
+            base = header.base if header.from_file else base
+            starts += [run.start for run in runs]
             if header.track_id == self._track_id:
-                runs += self._timed(Container(traf), self._settled(track_runs, header, box))
-        return _joined(box.end or 0, runs)
+                video += self._timed(traf, runs)
+        shift = self._shift(box, base, min(starts)) if base != box.start and starts else 0
+        return _joined(box.end or 0, video, shift)
+
+    def _shift(self, box: Box, base: int, start: int) -> int:
+        """How far the data lies from where base data offsets put it (``start``: the foremost).
+
+        A base data offset counts from the start of the *file*, and writers give that of the ``moof``. Once the
+        fragment has been cut out to be a segment of its own, the file is gone: then the ``moof`` is the base.
+        """
+        mdat = self._media_data_behind(box.end or 0)
+        to_moof = box.start - base
+        inside = mdat.body <= start and (mdat.end is None or start < mdat.end)
+        return to_moof if start + to_moof == mdat.body or not inside else 0
 
     def _track_header(self, tfhd: bytes, box: Box, behind: int) -> _TrackHeader:
         """``behind``: end of the data of the track fragment before, the base when none is given (§8.8.7.1)."""
@@ -134,7 +150,8 @@ class FragmentReader:
         for bit, name in ((0x2, "description"), (0x8, "duration"), (0x10, "size"), (0x20, "flags")):
             if flags & bit:
                 values[name], at = unsigned(tfhd, at, 4), at + 4
-        return _TrackHeader(track_id, base, replace(self._defaults.get(track_id, SampleDefaults()), **values))
+        defaults = replace(self._defaults.get(track_id, SampleDefaults()), **values)
+        return _TrackHeader(track_id, base, bool(flags & 0x1), defaults)
 
     def _runs(self, traf: Container, header: _TrackHeader) -> list[_Run]:
         runs: list[_Run] = []
@@ -144,26 +161,12 @@ class FragmentReader:
             runs.append(run)
         return runs
 
-    def _settled(self, runs: list[_Run], header: _TrackHeader, box: Box) -> list[_Run]:
-        """Runs of the video moved to where the data is.
-
-        A base data offset counts from the start of the *file*; when the fragment was cut out of it (as a segment
-        of its own) the offset is that of the ``moof`` there. It is taken as it stands if it hits the ``mdat``.
-        """
-        if not runs or header.base in (box.start, 0) or runs[0].start < header.base:
-            return runs
-        mdat = self._media_data_behind(box.end or 0)
-        if mdat.body <= runs[0].start and (mdat.end is None or runs[0].start < mdat.end):
-            return runs
-        return [replace(run, start=run.start - header.base + box.start) for run in runs]
-
     def _media_data_behind(self, at: int) -> Box:
         last = at
-        for box in top_level(self._head[at:]):
-            found = Box(box.type, at + box.start, at + box.body, None if box.end is None else at + box.end)
+        for box in top_level(self._head, at):
             if box.type == b"mdat":
-                return found
-            last = found.end or last
+                return box
+            last = box.end or last
         raise NeedMoreData("the head ends in front of the media data", total_bytes=last + _HEADER_BYTES)
 
     def _timed(self, traf: Container, runs: list[_Run]) -> list[_Run]:
@@ -191,8 +194,6 @@ def _read_run(trun: bytes, header: _TrackHeader, behind: int, budget: int) -> _R
     first_flags: int | None = None
     if flags & 0x4:
         first_flags, at = unsigned(trun, at, 4), at + 4
-    if start < 0:
-        raise MediaError("sample data in front of the segment")
     present = [bit for bit in _ROW_FIELDS if flags & bit]
     rows = table(trun, at, rows=count, fields=len(present))
     defaults = header.defaults
@@ -218,12 +219,14 @@ def _signed(value: int) -> int:
     return (value ^ 0x8000_0000) - 0x8000_0000
 
 
-def _joined(end: int, runs: list[_Run]) -> Fragment:
-    """One table of all runs."""
+def _joined(end: int, runs: list[_Run], shift: int) -> Fragment:
+    """One table of all runs, their data moved by ``shift`` bytes."""
     empty = np.empty(0, np.int64)
+    if any(not 0 <= run.start + shift < MAX_TIME for run in runs):
+        raise MediaError("sample data outside of the segment")
     return Fragment(
         end=end,
-        offsets=np.concatenate([empty, *(run.start + np.cumsum(run.sizes) - run.sizes for run in runs)]),
+        offsets=np.concatenate([empty, *(run.start + shift + np.cumsum(run.sizes) - run.sizes for run in runs)]),
         sizes=np.concatenate([empty, *(run.sizes for run in runs)]),
         times=np.concatenate([empty, *(run.times for run in runs)]),
         sync=np.concatenate([empty.astype(np.bool_), *(run.sync for run in runs)]),

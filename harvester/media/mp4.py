@@ -17,6 +17,8 @@ from harvester.model import AccessUnit, ByteRange
 
 #: Longest index that is asked for (bytes). A 60 s clip has 60-120 kB; 32 MiB would index some 20 hours.
 MAX_INDEX_BYTES = 32 << 20
+#: Longest box in front of the index that is read over to find it, rather than passed by (bytes).
+MAX_SKIPPED_BYTES = 1 << 16
 #: Largest picture that is asked for (bytes). An intra picture of 2160 lines at 40 Mbit/s is about 1.5 MB.
 MAX_PICTURE_BYTES = 32 << 20
 #: Keyframes of one file. A 60 s clip at 120 frames a second, all intra, has 7,200.
@@ -101,10 +103,11 @@ def _find_index(head: bytes, available: int | None, offset: int) -> Box:
         if box.type == b"moov":
             return _whole(box, len(head), available)
         if box.end is None or (available is not None and box.end >= available):
-            raise MediaError("the file has no index", reason="corrupt" if box.end is None else "truncated")
-        if box.end > len(head):
-            raise IndexElsewhere(offset + box.end, None if available is None else available - box.end)
+            cut = box.end is None or box.end > (available or 0) or box.type == b"mdat"
+            raise MediaError("the file has no index", reason="truncated" if cut else "corrupt")
         behind = box.end
+        if box.end > len(head) and (box.type == b"mdat" or box.end - box.start > MAX_SKIPPED_BYTES):
+            raise IndexElsewhere(offset + box.end, None if available is None else available - box.end)
     if available is not None and behind + _HEADER_BYTES // 2 > available:
         raise MediaError("the file has no index")
     wanted = behind + _HEADER_BYTES

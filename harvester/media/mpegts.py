@@ -62,16 +62,16 @@ def first_access_unit(head: bytes, *, complete: bool) -> AccessUnit:
         if len(starts) > units:
             front = join_payload(table.front(int(starts[units - 1]) + 1), video.pid)
             with suppress(NeedMoreData, _NoKeyframe):
-                return _Search(video, front, len(head), closed=False).run()
-    payload = join_payload(table, video.pid)
+                return _Search(video, front, len(head), complete=False).run()
+    search = _Search(video, join_payload(table, video.pid), len(head), complete=complete)
     try:
-        return _Search(video, payload, len(head), closed=complete and payload.trouble is None).run()
+        return search.run()
     except NeedMoreData as shortage:
         cut = MediaError("the segment ends inside its picture", reason="truncated")
-        raise _shortage(payload.trouble, cut, complete=complete) from shortage
+        raise _shortage(search.trouble, cut, complete=complete) from shortage
     except _NoKeyframe as nothing:
         error = MediaError("no random-access picture in the segment", reason="no-keyframe")
-        raise _shortage(payload.trouble, error, complete=complete) from nothing
+        raise _shortage(search.trouble, error, complete=complete) from nothing
 
 
 class _NoKeyframe(MediaError):
@@ -90,15 +90,16 @@ class ElementaryStream:
     """Elementary stream bytes with the PES packets they came in.
 
     ``begins``: offset in ``data`` where each PES packet's bytes begin; ``sources``: the offset in the payload
-    it was cut from; ``times``: its PTS (ticks), None without one. ``closed``: the end of ``data`` is the end.
+    it was cut from; ``times``: its PTS (ticks), None without one. ``whole``: the last one is as long as it says.
+    ``trouble``: why ``data`` ends before the head does; None if it does not.
     """
 
     data: bytes = field(repr=False)
     begins: list[int]
     sources: list[int]
     times: list[int | None]
-    damage: list[int]
-    closed: bool
+    whole: bool
+    trouble: MediaError | None
 
     def index_of(self, offset: int) -> int:
         """Number of the PES packet that holds the byte at ``offset``."""
@@ -117,44 +118,33 @@ class _PesHeader:
     pts: int | None
 
 
-def elementary_stream(payload: Payload, *, closed: bool) -> ElementaryStream:
-    """Cut the PES headers out of ``payload``.
+def elementary_stream(payload: Payload) -> ElementaryStream:
+    """Cut the PES headers out of ``payload``, up to the first PES packet that is not as it says.
 
-    Bytes in front of the first PES packet are left out. A PES packet that is shorter than it says leaves a mark
-    of damage behind it (or an open end, if it is the last).
+    Bytes in front of the first PES packet are left out: they belong to a picture that began elsewhere.
     """
     parts: list[bytes] = []
-    out = ElementaryStream(b"", [], [], [], [], closed=True)
+    begins: list[int] = []
+    sources: list[int] = []
+    times: list[int | None] = []
     length, whole = 0, True
     for begin, end in zip(payload.units, [*payload.units[1:], len(payload.data)], strict=False):
-        if not whole:
-            out.damage.append(length)
-            whole = True
-        if begin == end:
-            continue
-        header = _pes_header(payload.data[begin : min(end, begin + _FIXED_BYTES + 255)])
+        header = _pes_header(payload.data[begin : min(end, begin + _FIXED_BYTES + 255)]) if whole else None
         if header is None:
             whole = False
-            continue
+            if end < len(payload.data):
+                broken = MediaError("a PES packet of the video is broken")
+                return ElementaryStream(b"".join(parts), begins, sources, times, whole, broken)
+            break
         source = begin + header.length
         stop = end if header.body is None else min(end, source + header.body)
         whole = header.body is None or source + header.body <= end
         parts.append(payload.data[source:stop])
-        out.begins.append(length)
-        out.sources.append(source)
-        out.times.append(header.pts)
+        begins.append(length)
+        sources.append(source)
+        times.append(header.pts)
         length += stop - source
-    damage = sorted(out.damage + [_offset_of(out, gap) for gap in payload.gaps])
-    return ElementaryStream(b"".join(parts), out.begins, out.sources, out.times, damage, closed and whole)
-
-
-def _offset_of(stream: ElementaryStream, source: int) -> int:
-    """Offset in the elementary stream of payload offset ``source``."""
-    index = bisect_right(stream.sources, source) - 1
-    if index < 0:
-        return 0
-    offset = stream.begins[index] + source - stream.sources[index]
-    return min(offset, stream.begins[index + 1]) if index + 1 < len(stream.begins) else offset
+    return ElementaryStream(b"".join(parts), begins, sources, times, whole, payload.trouble)
 
 
 def _pes_header(data: bytes) -> _PesHeader | None:
@@ -191,17 +181,22 @@ def ticks_after(pts: int, reference: int) -> int:
 class _Search:
     """Finds the picture, then its distance from the segment's earliest."""
 
-    def __init__(self, video: VideoTrack, payload: Payload, head_bytes: int, *, closed: bool) -> None:
+    def __init__(self, video: VideoTrack, payload: Payload, head_bytes: int, *, complete: bool) -> None:
         self._video = video
         self._payload = payload
-        self._stream = elementary_stream(payload, closed=closed)
+        self._stream = elementary_stream(payload)
+        self._closed = complete and self._stream.whole and self._stream.trouble is None
         self._head_bytes = head_bytes
         self._syntax = syntax_for(video.codec)
         self._last_pes = -1
 
+    @property
+    def trouble(self) -> MediaError | None:
+        """Why the stream ends before the head does; None if it does not."""
+        return self._stream.trouble
+
     def run(self) -> AccessUnit:
-        stream = self._stream
-        pictures = iter(PictureScan(stream.data, self._syntax, closed=stream.closed, damage=stream.damage))
+        pictures = iter(PictureScan(self._stream.data, self._syntax, closed=self._closed))
         for picture in pictures:
             pts = self._pts(picture.begin)
             found = None if pts is None else self._evaluate(picture)
@@ -222,8 +217,6 @@ class _Search:
             return None
         if not picture.whole:
             raise NeedMoreData("the head ends inside its first picture")
-        if picture.damaged:
-            raise MediaError("packets are missing inside the picture")
         return found
 
     def _place(
@@ -248,13 +241,13 @@ class _Search:
                 deltas.append(ticks_after(time, pts))
                 if deltas[-1] > 0:
                     return seen.proof
-        if not self._stream.closed:
+        if not self._closed:
             raise NeedMoreData("the head ends before the pictures that lead its first")
         return len(self._stream.data)
 
     def _bytes_for(self, proof: int) -> int:
         """Bytes of the head that hold ``proof`` bytes of the elementary stream and the tables."""
-        if self._stream.closed and proof >= len(self._stream.data):
+        if self._closed and proof >= len(self._stream.data):
             return self._head_bytes
         packets = self._payload.packets_for(self._stream.source_of(proof))
         return PACKET_BYTES * max(packets, self._video.packets)

@@ -18,7 +18,7 @@ from harvester.media.nal import OPENING, Role, Slice, Syntax
 from harvester.model import Codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 def syntax_for(codec: Codec) -> Syntax:
@@ -71,7 +71,6 @@ class CodedPicture:
     next_begin: int | None = None
     proof: int = 0
     whole: bool = False
-    damaged: bool = False
     after_end: bool = False  # an end of sequence was seen behind its slices
 
     def bytes_of(self, stream: bytes) -> list[bytes]:
@@ -82,55 +81,37 @@ class CodedPicture:
 class PictureScan:
     """Iterates over the pictures of ``stream``; the last is not ``whole`` unless the stream is ``closed``.
 
-    ``damage``: ascending offsets in front of which bytes are missing. ``syntax`` holds, when a picture comes
-    out, the parameter sets in force for it.
+    ``syntax`` holds, when a picture comes out, the parameter sets in force for it.
     """
 
-    def __init__(self, stream: bytes, syntax: Syntax, *, closed: bool, damage: Sequence[int] = ()) -> None:
+    def __init__(self, stream: bytes, syntax: Syntax, *, closed: bool) -> None:
         self._stream = stream
         self._syntax = syntax
         self._closed = closed
-        self._damage = list(reversed(damage))
-        self._picture = CodedPicture(0)
+        self._picture = CodedPicture(max(stream.find(START_CODE), 0))
 
     def __iter__(self) -> Iterator[CodedPicture]:
-        fresh = True
         for nal in nal_units(self._stream, closed=self._closed):
-            if fresh:
-                self._picture = CodedPicture(nal.start_code)
-                fresh = False
-            damaged = self._is_damaged(nal)
             header = self._stream[nal.begin : nal.begin + self._syntax.header_bytes]
             if len(header) < self._syntax.header_bytes:
                 continue
             role = self._syntax.role(header)
-            piece = self._slice_of(nal, damaged=damaged) if role is Role.SLICE else None
-            if role is Role.SLICE and piece is None and not damaged:
+            piece = self._slice_of(nal) if role is Role.SLICE else None
+            if role is Role.SLICE and piece is None:
                 break
             if self._opens_next(role, piece):
                 yield self._close(nal, piece)
-            self._take(nal, role, piece, damaged=damaged)
+            self._take(nal, role, piece)
         if self._picture.slices:
             yield self._close_at_end()
 
-    def _is_damaged(self, nal: NalUnit) -> bool:
-        """Were bytes lost inside ``nal``, or between it and the next start code?"""
-        hit = False
-        while self._damage and self._damage[-1] <= nal.next:
-            hit = hit or self._damage[-1] > nal.start_code
-            self._damage.pop()
-        return hit
-
-    def _slice_of(self, nal: NalUnit, *, damaged: bool) -> Slice | None:
-        """The slice header; None when it is damaged or not all there yet."""
+    def _slice_of(self, nal: NalUnit) -> Slice | None:
+        """The slice header; None when the stream ends inside it."""
         try:
             return self._syntax.read_slice(self._stream[nal.begin : min(nal.end, nal.begin + SLICE_PEEK_BYTES)])
         except HeaderEnds as error:
-            if nal.closed and not damaged:
+            if nal.closed:
                 raise MediaError("a slice header ends early") from error
-        except MediaError:
-            if not damaged:
-                raise
         return None
 
     def _opens_next(self, role: Role, piece: Slice | None) -> bool:
@@ -162,10 +143,9 @@ class PictureScan:
         self._picture.proof = len(self._stream)
         return self._picture
 
-    def _take(self, nal: NalUnit, role: Role, piece: Slice | None, *, damaged: bool) -> None:
+    def _take(self, nal: NalUnit, role: Role, piece: Slice | None) -> None:
         """Add the NAL unit to the picture at hand, or to what the next ones may need."""
         picture = self._picture
-        picture.damaged |= damaged
         if piece is not None:
             picture.slices.append(piece)
             picture.nals.append((nal.begin, nal.end))
@@ -174,10 +154,10 @@ class PictureScan:
             picture.after_end = bool(picture.slices)
         elif role in OPENING and picture.slices and picture.next_begin is None:
             picture.next_begin = nal.start_code
-        self._remember(nal, role, damaged=damaged)
+        self._remember(nal, role)
 
-    def _remember(self, nal: NalUnit, role: Role, *, damaged: bool) -> None:
-        if role is Role.PARAMETERS and nal.closed and not damaged:
+    def _remember(self, nal: NalUnit, role: Role) -> None:
+        if role is Role.PARAMETERS and nal.closed:
             self._syntax.learn(self._stream[nal.begin : nal.end])
         elif role is Role.SEI and not self._picture.slices:
             self._picture.nals.append((nal.begin, nal.end))

@@ -209,51 +209,54 @@ def payload_of(row: NDArray[np.uint8], word: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Payload:
-    """Payload bytes of one PID joined in order.
+    """Payload bytes of one PID joined in order, up to the first packet that is missing, damaged or scrambled.
 
     ``ends``: int64, end of each joined packet's payload in ``data``; ``packets``: int64, its number in the head.
-    ``units``: offsets in ``data`` where a PES packet begins. ``gaps``: offsets in front of which packets are
-    missing or damaged. ``trouble``: why it ends before the table does; None if it does not.
+    ``units``: offsets in ``data`` where a PES packet begins. ``trouble``: why ``data`` ends before the head does;
+    None if it does not.
     """
 
     data: bytes = field(repr=False)
     ends: NDArray[np.int64] = field(repr=False)
     packets: NDArray[np.int64] = field(repr=False)
     units: list[int]
-    gaps: list[int]
     trouble: MediaError | None
 
-    def packets_for(self, offset: int) -> int:
-        """How many packets of the head hold ``data[:offset]``."""
-        index = int(np.searchsorted(self.ends, offset, side="left"))
+    def packets_for(self, length: int) -> int:
+        """How many packets of the head hold ``data[:length]``."""
+        index = int(np.searchsorted(self.ends, length, side="left"))
         return int(self.packets[min(index, len(self.packets) - 1)]) + 1 if len(self.packets) else 0
 
 
 def join_payload(table: PacketTable, pid: int) -> Payload:
-    """Collect the payload of ``pid``; it stops in front of a scrambled packet (``trouble`` says so)."""
+    """Collect the payload of ``pid``."""
     chosen = np.flatnonzero(table.pids == pid)
     words = table.words[chosen]
-    trouble = table.trouble
-    if (words & _SCRAMBLED).any():
-        clear = int(np.argmax(words & _SCRAMBLED != 0))
-        chosen, words = chosen[:clear], words[:clear]
-        trouble = MediaError("the video is scrambled", reason="unsupported")
     starts = _payload_starts(table, chosen, words)
-    broken = (words & _ERROR != 0) | (starts > PACKET_BYTES)
-    kept = np.flatnonzero((words & _HAS_PAYLOAD != 0) & ~broken)
-    kept, jumps = _continuous(table, chosen, kept)
+    trouble = table.trouble
+    bad = (words & (_ERROR | _SCRAMBLED) != 0) | (starts > PACKET_BYTES)
+    if bad.any():
+        stop = int(np.argmax(bad))
+        trouble = _refusal(int(words[stop]))
+        chosen, words, starts = chosen[:stop], words[:stop], starts[:stop]
+    carrying = np.flatnonzero(words & _HAS_PAYLOAD)
+    kept, jumped = _continuous(table, chosen, carrying)
+    trouble = MediaError("packets of the video are missing") if jumped else trouble
     lengths = PACKET_BYTES - starts[kept]
     ends = np.cumsum(lengths)
-    begins = np.append(ends - lengths, ends[-1:])  # and where the next packet would begin
-    holes = np.searchsorted(kept, np.flatnonzero(broken)).tolist() if broken.any() else []
     return Payload(
         data=_join(table.rows, chosen[kept], starts[kept]),
         ends=ends,
         packets=chosen[kept],
-        units=begins[:-1][words[kept] & _UNIT_START != 0].tolist(),
-        gaps=sorted(int(begins[at]) for at in jumps + holes) if len(kept) else [],
+        units=(ends - lengths)[words[kept] & _UNIT_START != 0].tolist(),
         trouble=trouble,
     )
+
+
+def _refusal(word: int) -> MediaError:
+    if word & _SCRAMBLED and not word & _ERROR:
+        return MediaError("the video is scrambled", reason="unsupported")
+    return MediaError("a packet of the video is damaged")
 
 
 def _payload_starts(table: PacketTable, chosen: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -265,24 +268,23 @@ def _payload_starts(table: PacketTable, chosen: NDArray[np.int64], words: NDArra
 
 
 def _continuous(
-    table: PacketTable, chosen: NDArray[np.int64], kept: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], list[int]]:
-    """Drop repeated packets and find jumps of the continuity counter (§2.4.3.3).
+    table: PacketTable, chosen: NDArray[np.int64], carrying: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], bool]:
+    """Drop repeated packets and stop at a jump of the continuity counter (§2.4.3.3).
 
-    Returns the packets that stay, and the places among them in front of which packets are missing. A jump that
-    the adaptation field announces (discontinuity_indicator) is none.
+    Returns the packets that stay, and whether there was such a jump. One that the adaptation field announces
+    (discontinuity_indicator) is none.
     """
-    counters = table.words[chosen[kept]] & 15
-    odd = (np.flatnonzero((counters[1:] - counters[:-1]) & 15 != 1) + 1).tolist()
+    counters = table.words[chosen[carrying]] & 15
+    odd = np.flatnonzero((counters[1:] - counters[:-1]) & 15 != 1) + 1
     repeated: list[int] = []
-    jumps: list[int] = []
-    for at in odd:
-        row, before = int(chosen[kept[at]]), int(chosen[kept[at - 1]])
+    for at in odd.tolist():
+        row, before = int(chosen[carrying[at]]), int(chosen[carrying[at - 1]])
         if counters[at] == counters[at - 1] and _repeats(table, row, before):
             repeated.append(at)
         elif not _announced(table.rows[row], int(table.words[row])):
-            jumps.append(at - len(repeated))
-    return np.delete(kept, repeated) if repeated else kept, jumps
+            return np.delete(carrying[:at], repeated), True
+    return np.delete(carrying, repeated) if repeated else carrying, False
 
 
 def _repeats(table: PacketTable, row: int, before: int) -> bool:

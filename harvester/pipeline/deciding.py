@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from harvester import __version__
 from harvester.clock import Clock
 from harvester.model import Category, Frame, Source, Vod, VodType
 from harvester.pipeline.sinks import Decision, Rendered, Sink
@@ -20,6 +19,7 @@ from harvester.store.layout import frame_file_name
 from harvester.store.ledger import RETRY_WAITS, Ledger
 from harvester.store.records import Outcome
 from harvester.text import printable, redact
+from harvester.version import __version__
 from harvester.vision.fold import BROADCASTER_CAP, CategoryFold
 from harvester.vision.jpeg import stored_size
 from harvester.vision.measure import pack

@@ -7,13 +7,13 @@ import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harvester.errors import MachineError
 from harvester.text import printable
+from harvester.vision.opencv import opencv
 
 #: Most frames shown of a category: eight of 240 pixels make a sheet that fits a full-HD screen.
 FRAMES_PER_CATEGORY = 8
@@ -92,7 +92,7 @@ def _paper(height: int, width: int) -> Image:
 
 
 def _label(text: str, width: int) -> Image:
-    cv2 = _cv2()
+    cv2 = opencv()
     strip = _paper(_LABEL_HEIGHT, width)
     fitting = ascii_fold(text)[: width // _CHARACTER_WIDTH]
     baseline = (2 * _GAP, _LABEL_HEIGHT - 2 * _GAP)
@@ -110,13 +110,15 @@ def _tile(file: Path) -> Image:
     scale = min(TILE_WIDTH / width, TILE_HEIGHT / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (TILE_WIDTH - size[0]) // 2, (TILE_HEIGHT - size[1]) // 2
-    tile[top : top + size[1], left : left + size[0]] = _cv2().resize(image, size, interpolation=_cv2().INTER_AREA)
+    tile[top : top + size[1], left : left + size[0]] = opencv().resize(
+        image, size, interpolation=opencv().INTER_AREA
+    )
     return tile
 
 
 def _read(file: Path) -> Image | None:
     """A picture (H, W, 3), BGR; None for what is no picture."""
-    cv2 = _cv2()
+    cv2 = opencv()
     try:
         data = np.frombuffer(file.read_bytes(), np.uint8)
     except OSError:
@@ -126,7 +128,7 @@ def _read(file: Path) -> Image | None:
 
 
 def _jpeg(sheet: Image) -> bytes:
-    cv2 = _cv2()
+    cv2 = opencv()
     done, data = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
         raise MachineError("the contact sheet could not be encoded as JPEG")
@@ -146,10 +148,3 @@ def _replace(out: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
         where = printable(str(out), 400)
         raise MachineError(f"cannot write the contact sheet {where}: {error.strerror}") from None
-
-
-def _cv2() -> Any:
-    """OpenCV, loaded on first use: importing this module needs none of it."""
-    import cv2
-
-    return cv2

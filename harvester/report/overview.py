@@ -49,9 +49,10 @@ def overview_text(facts: DatasetOverview, root: Path) -> str:
         return f"{root}: no dataset there yet"
     lines = [f"{root}: {sum(entry.frames for entry in facts.categories)} frames"]
     for entry in facts.categories:
+        where = f"{_counts(entry.splits) or 'no split'}; from {_counts(entry.sources) or 'nothing'}"
         lines.append(
             f"  {printable(entry.name, NAME_CHARS)} ({entry.category_id}): {entry.frames} frames of"
-            f" {entry.broadcasters} broadcasters; {_counts(entry.splits) or 'no split'}; from {_counts(entry.sources) or 'nothing'}"
+            f" {entry.broadcasters} broadcasters; {where}"
         )
         for title, counts in (("dropped", entry.dropped), ("failed", entry.failed)):
             if counts:

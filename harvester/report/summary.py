@@ -207,14 +207,20 @@ def _headline(report: RunReport) -> Text:
     if report.planned:
         line.append(f"{_count(report.kept, 'frame')} kept of {_count(report.planned, 'target')}")
     else:
-        line.append("nothing to fetch" if report.status == "done" else "nothing fetched")
+        line.append("the target is met, nothing to fetch" if _is_met(report) else "nothing fetched")
     if report.pending:
         line.append(f", {report.pending} pending")
     return line
 
 
+def _is_met(report: RunReport) -> bool:
+    """Whether every category has as many frames as were wanted of it."""
+    parts = report.categories.values()
+    return bool(parts) and all(part.target is not None and part.total >= part.target for part in parts)
+
+
 def _table(report: RunReport) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     table.add_column("category", overflow="fold", min_width=10)
     table.add_column("in all", justify="right", no_wrap=True)
     table.add_column("kept", justify="right", no_wrap=True)

@@ -61,14 +61,15 @@ class Playback:
 
     def answer(self, operation: Document) -> Document:
         """The answer to one GQL operation, persisted or inline."""
+        variables = _mapping(operation.get("variables"))
         if "query" in operation:
-            return self._inline(str(operation["query"]), operation.get("variables") or {})
+            return self._inline(str(operation["query"]), variables)
         name = str(operation.get("operationName"))
         known = OPERATIONS.get(name)
-        persisted = (operation.get("extensions") or {}).get("persistedQuery") or {}
+        persisted = _mapping(_mapping(operation.get("extensions")).get("persistedQuery"))
         if known is None or not (self.any_hash or persisted.get("sha256Hash") in known[0]):
             return _gql_error("PersistedQueryNotFound", name)
-        return {"data": known[1](self, operation.get("variables") or {})}
+        return {"data": known[1](self, variables)}
 
     def _inline(self, query: str, variables: Document) -> Document:
         match = _INLINE_ID.search(query)
@@ -233,6 +234,10 @@ OPERATIONS: dict[str, tuple[frozenset[str], Callable[[Playback, Document], Docum
         Playback.clip_status,
     ),
 }
+
+
+def _mapping(value: object) -> Document:
+    return value if isinstance(value, dict) else {}
 
 
 def _gql_error(message: str, operation: str) -> Document:

@@ -157,7 +157,7 @@ class SandboxServer:
                     kind=kind,
                     method=request.method,
                     path=request.path,
-                    query=redact(request.query_string),
+                    query=redact(request.rel_url.raw_query_string),
                     range=request.headers.get("Range"),
                     status=sent.status,
                     bytes=sent.bytes,

@@ -19,6 +19,8 @@ ROWS, COLUMNS = 5, 16
 CELLS_PER_HEIGHT = 45
 #: Luma of the two colours, limited range, away from the ends so that ringing is not clipped.
 DARK, LIGHT = 24, 228
+#: Smallest cell whose middle can be told from its edges (px): pictures of 180 lines and more carry stamps.
+LEAST_CELL_PX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def read_stamp(luma_plane: NDArray[Any]) -> Stamp:
     Raises :class:`ValueError` if there is none or it is damaged (checksum).
     """
     cell = luma_plane.shape[0] / CELLS_PER_HEIGHT
-    if luma_plane.ndim != 2 or cell < 2 or luma_plane.shape[1] < (COLUMNS + 1) * cell:
+    if luma_plane.ndim != 2 or cell < LEAST_CELL_PX or luma_plane.shape[1] < (COLUMNS + 1) * cell:
         raise ValueError(f"no room for a stamp in {luma_plane.shape}")
     middle = [
         [luma_plane[_cell(row, cell, 0.25), _cell(column, cell, 0.25)].mean() for column in range(COLUMNS)]

@@ -14,12 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harvester import __version__
 from harvester.model import SPLITS, SplitName
 from harvester.store.classes import ClassEntry
 from harvester.store.disk import changing, replace_durably
 from harvester.store.layout import Layout
 from harvester.text import printable
+from harvester.version import __version__
 
 if TYPE_CHECKING:
     import jinja2

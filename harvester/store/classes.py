@@ -32,8 +32,8 @@ FORMAT = 1
 #: Longest category name kept (characters). Twitch's own stay below 100; the bound keeps hostile ones small.
 NAME_CHARS = 300
 
-#: Words in a folder's name that make Hugging Face ``datasets`` put it into a split of that name (its data_files.py,
-#: SPLIT_KEYWORDS): a class ``test-drive`` in data/train would make up an empty test split and break the reader.
+#: Words in a folder's name that make Hugging Face ``datasets`` put it into a split of that name (SPLIT_KEYWORDS of
+#: its data_files.py): a class ``test-drive`` in data/train makes up an empty test split, which breaks the reader.
 _SPLIT_WORDS = re.compile(
     r"(?:^|[-0-9])(?:train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?:[-0-9]|$)"
 )

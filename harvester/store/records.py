@@ -14,7 +14,8 @@ from harvester.model import Clip, Rank, Source, SourceKind, Vod, VodType
 class Outcome:
     """What became of one target (``k`` None: of the whole source). Hashes are unsigned 64-bit.
 
-    ``measurement``: packed Measurement (vision.measure). ``file_name``: that of a kept image as its metadata row has it. ``retry_at``: when a failure may be tried again; None = never.
+    ``measurement``: packed Measurement (vision.measure). ``file_name``: that of a kept image as its metadata row
+    has it. ``retry_at``: when a failure may be tried again; None = never.
     """
 
     seq: int

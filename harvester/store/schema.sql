@@ -1,7 +1,8 @@
 -- Schema 1 of the ledger (store/ledger.py).
 CREATE TABLE runs (
-    id TEXT PRIMARY KEY, started_at TEXT NOT NULL, ended_at TEXT, rules TEXT NOT NULL, report TEXT
-) WITHOUT ROWID;
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
+    rules TEXT NOT NULL, report TEXT
+);
 CREATE TABLE categories (id TEXT PRIMARY KEY, name TEXT NOT NULL, seen_at TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sources (
     category_id TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, broadcaster_id TEXT NOT NULL,

@@ -13,7 +13,6 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from harvester import __version__
 from harvester.config import Fetch
 from harvester.errors import FetchError
 from harvester.model import ByteRange
@@ -21,6 +20,7 @@ from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
 from harvester.transport.hosts import AllowedHosts, join, parse, where
 from harvester.transport.pace import Backoff, retry_after_s
+from harvester.version import __version__
 
 USER_AGENT = f"harvester/{__version__}"
 

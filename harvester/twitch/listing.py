@@ -42,7 +42,7 @@ async def list_sources(
             else:
                 stopped = "limit"
         except NothingThere:
-            _log.warning("Twitch lists nothing under a category that it knew a moment ago")
+            _log.info("Twitch knows nothing under the id asked for")
     if unreadable:
         _log.warning("%d of %d items of a listing could not be read and are left out", unreadable, seen)
     return Listing(tuple(found.values()), stopped, seen)

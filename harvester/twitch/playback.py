@@ -15,7 +15,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ RESOLVE_TIMEOUT_S = 90.0
 ANSWER_BYTES = 4 * 1024 * 1024
 
 #: What streamlink calls the codecs that it may tell usher to offer.
-STREAMLINK_CODECS = {"h264": "h264", "hevc": "h265", "h265": "h265", "av1": "av1"}
+STREAMLINK_CODECS = {"h264": "h264", "hevc": "h265", "av1": "av1"}
 
 #: Where streamlink sends its requests, and what they are.
 _GQL, _USHER = "https://gql.twitch.tv/", "https://usher.ttvnw.net/"
@@ -68,7 +68,7 @@ class StreamlinkResolver:
         fetch: Fetch,
         traffic: Traffic,
         clock: Clock,
-        supported_codecs: Sequence[str] = ("h264",),
+        supported_codecs: Collection[str] = ("h264",),
     ) -> None:
         _cut_off_logs()
         self._fetch = fetch
@@ -78,7 +78,7 @@ class StreamlinkResolver:
         self._workers: Workers[list[Rendition]] = Workers(SLOTS)
         self._closed = threading.Event()
         self._idle: list[_Desk] = []
-        codecs = list(dict.fromkeys(STREAMLINK_CODECS[codec] for codec in supported_codecs))
+        codecs = [name for codec, name in STREAMLINK_CODECS.items() if codec in supported_codecs]
         self._desk_needs = (endpoints, fetch, traffic, codecs, self._closed)
 
     async def __aenter__(self) -> Self:

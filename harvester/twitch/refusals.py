@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harvester.errors import CredentialsRefused, HarvesterError, TryAgainLater, UnknownCategory
+from harvester.errors import CredentialsRefused, HarvesterError, SourceError, TryAgainLater, UnknownCategory
+from harvester.model import Category, SourceKind
+from harvester.text import printable
 from harvester.twitch.wire import Answer
 
 
@@ -41,4 +43,17 @@ def refused_credentials(answer: Answer) -> CredentialsRefused:
     }.get(answer.status, "the credentials (TWITCH_CLIENT_ID, TWITCH_CLIENT_SECRET)")
     return CredentialsRefused(
         f"Twitch does not accept {which}: compare with your application on https://dev.twitch.tv/console/apps"
+    )
+
+
+def unknown_source(category: Category, kind: SourceKind, source_id: str, *, listed: bool) -> SourceError:
+    """The error for one source asked for by id: not there, or ``listed`` and yet of no use for ``category``."""
+    which = f"{'VOD' if kind == 'vod' else 'clip'} {printable(source_id)}"
+    if not listed:
+        return SourceError(
+            f"Twitch does not know {which}: deleted, private or misspelt", reason="gone", retryable=True
+        )
+    return SourceError(
+        f"{which} cannot be labelled as {printable(category.name)!r}: it is of another category, or unreadable",
+        reason="other-category",
     )

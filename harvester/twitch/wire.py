@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harvester.errors import FetchError, TryAgainLater
+from harvester.ports import RateHeadroom
 from harvester.stats import RequestKind
 from harvester.text import printable, redact
 from harvester.transport import Backoff, RateLimit, Response, Transport, retry_after_s, server_time, where
@@ -31,15 +32,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class RateHeadroom:
-    """The rate limit as the last answer told it; None where it did not."""
-
-    limit: int | None = None  # points a minute
-    remaining: int | None = None
-    reset: datetime | None = None  # UTC, when the bucket is full again
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer that means something: its status, and its JSON object ({} when a refusal carries none)."""
 
@@ -50,6 +42,16 @@ class Answer:
     def message(self) -> str:
         """What Twitch says about a refusal: for people only, its wording is no interface."""
         return redact(printable(str(self.data.get("message", ""))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """A try without a usable answer, and how long to wait before the next."""
+
+    what: str
+    wait_s: float
+    retryable: bool = True
+    rate_limited: bool = False
 
 
 class Wire:
@@ -69,37 +71,36 @@ class Wire:
 
         Raises :class:`TryAgainLater` when none came in :data:`ATTEMPTS` tries: ``rate-limited``, ``unavailable``.
         """
-        trouble = ""
         for attempt in range(1, ATTEMPTS + 1):
-            await self._wait_for_points()
-            async with self._limit:
-                pass
-            try:
-                response = await self._transport.send(
-                    method, url, kind=kind, headers=headers, limit_bytes=ANSWER_BYTES
-                )
-            except FetchError as error:
-                trouble, wait_s = str(error), self._backoff.wait_s(attempt)
-                if not error.retryable:
-                    break
-            else:
-                self._note_rate(response, attempt)
-                answer = _read(response)
-                if answer is not None:
-                    return answer
-                trouble = f"{where(url)} answered {response.status}"
-                limited = response.status == 429
-                wait_s = 0.0 if limited else self._backoff.wait_s(attempt, retry_after_s(response.headers))
-                if limited and attempt == ATTEMPTS:
-                    raise TryAgainLater(
-                        f"Twitch's rate limit for this application is used up ({ATTEMPTS} tries): wait some "
-                        "minutes, or lower [discover] requests_per_s",
-                        reason="rate-limited",
-                    )
-            if attempt < ATTEMPTS:
-                _log.info("%s; try %d of %d", trouble, attempt, ATTEMPTS)
-                await asyncio.sleep(wait_s)
-        raise TryAgainLater(f"Twitch cannot be asked now: {trouble}; check the network, then try again")
+            answer = await self._try(method, url, kind, headers, attempt)
+            if isinstance(answer, Answer):
+                return answer
+            if attempt == ATTEMPTS or not answer.retryable:
+                break
+            _log.info("%s (try %d of %d)", answer.what, attempt, ATTEMPTS)
+            await asyncio.sleep(answer.wait_s)
+        raise _gave_up(answer)
+
+    async def _try(
+        self, method: str, url: str, kind: RequestKind, headers: Mapping[str, str], attempt: int
+    ) -> Answer | _Trouble:
+        await self._wait_for_points()
+        async with self._limit:
+            pass
+        try:
+            response = await self._transport.send(
+                method, url, kind=kind, headers=headers, limit_bytes=ANSWER_BYTES
+            )
+        except FetchError as error:
+            return _Trouble(str(error), self._backoff.wait_s(attempt), retryable=error.retryable)
+        self._note_rate(response, attempt)
+        answer = _read(response)
+        if answer is not None:
+            return answer
+        what = f"{where(url)} answered {response.status}"
+        if response.status == 429:  # the wait is noted for all queries, and taken before the next try
+            return _Trouble(what, 0.0, rate_limited=True)
+        return _Trouble(what, self._backoff.wait_s(attempt, retry_after_s(response.headers)))
 
     async def _wait_for_points(self) -> None:
         delay_s = self._resume_at_s - asyncio.get_running_loop().time()
@@ -113,6 +114,16 @@ class Wire:
         if response.status == 429 or headroom.remaining == 0:
             wait_s = self._backoff.wait_s(attempt, _reset_in_s(headroom, response.headers))
             self._resume_at_s = max(self._resume_at_s, asyncio.get_running_loop().time() + wait_s)
+
+
+def _gave_up(trouble: _Trouble) -> TryAgainLater:
+    if trouble.rate_limited:
+        return TryAgainLater(
+            f"Twitch's rate limit for this application is used up ({ATTEMPTS} tries): wait some minutes, "
+            "or lower [discover] requests_per_s",
+            reason="rate-limited",
+        )
+    return TryAgainLater(f"Twitch cannot be asked now: {trouble.what}; check the network, then try again")
 
 
 def _read(response: Response) -> Answer | None:

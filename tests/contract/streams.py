@@ -90,7 +90,7 @@ EXACT = (
     Sample("h264-gray", H264, pix_fmt="gray"),
     Sample("hevc", HEVC, params="keyint=1:wpp=0"),
     Sample("hevc-wavefront", HEVC, params="keyint=1"),
-    Sample("hevc-slices", HEVC, params="keyint=1:slices=3"),
+    Sample("hevc-slices", HEVC, 192, 384, params="keyint=1:slices=3:pools=2"),
     Sample("hevc-cropped", HEVC, 322, 182),
     Sample("hevc-small-blocks", HEVC, params="keyint=1:ctu=16"),
     Sample("hevc-10", HEVC, pix_fmt="yuv420p10le"),

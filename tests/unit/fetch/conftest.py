@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import re
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -126,23 +127,32 @@ def in_world() -> Callable[..., object]:
     return run
 
 
-def encode(format: str, options: dict[str, str], gops: int, *, seed: int = 0, first_pts: int = 0) -> bytes:
+def encode(
+    format: str,
+    options: dict[str, str],
+    gops: int,
+    *,
+    seed: int = 0,
+    first_pts: int = 0,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> bytes:
     """``gops`` closed GOPs of noise on a drifting gradient, with AAC between, in one container."""
     rng = np.random.default_rng(seed)
-    sink = io.BytesIO()
-    with av.open(sink, "w", format=format, options=options) as container:
+    sink = tempfile.NamedTemporaryFile()  # by name: faststart reads its own file again
+    with av.open(sink.name, "w", format=format, options=options) as container:
         video = container.add_stream(
             "libx264", rate=24, options={"preset": "veryfast", "x264-params": "bframes=2"}
         )
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        width, height = size
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.gop_size = GOP
         video.codec_context.options = {"sc_threshold": "0", "keyint_min": str(GOP), "flags": "+cgop"}
         audio = container.add_stream("aac", rate=48000)
         audio.layout = "stereo"
-        ramp = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)) // 2
+        ramp = np.add.outer(np.arange(height), np.arange(width)) // 2
         samples = first_pts * 2000
         for number in range(gops * GOP):
-            noise = rng.integers(0, 40, (HEIGHT, WIDTH))
+            noise = rng.integers(0, 40, (height, width))
             gray = ((ramp + number * 2) % 200 + noise).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(np.stack([gray] * 3, -1), format="rgb24")
             frame.pts, frame.time_base = first_pts + number, Fraction(1, 24)
@@ -156,7 +166,8 @@ def encode(format: str, options: dict[str, str], gops: int, *, seed: int = 0, fi
                 samples += 1024
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
-    return sink.getvalue()
+    with sink:
+        return Path(sink.name).read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -169,7 +169,10 @@ def test_the_end_of_a_segment_whose_length_is_never_told(in_world, ts_segments, 
         assert unit.data == expected(cut)
         return here.server.log
 
-    assert in_world({"nototal/0.ts": cut}, scenario) == [("nototal/0.ts", 0, len(cut)), ("nototal/0.ts", len(cut), 0)]
+    assert in_world({"nototal/0.ts": cut}, scenario) == [
+        ("nototal/0.ts", 0, len(cut)),
+        ("nototal/0.ts", len(cut), 0),
+    ]
 
 
 def test_a_single_frame_that_ends_with_its_segment(in_world, ts_segments, rendition):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import av
 import numpy as np
@@ -57,9 +59,15 @@ def picture(size: tuple[int, int], number: int) -> np.ndarray:
 
 @cache
 def make(recipe: Recipe) -> bytes:
-    """Encode and mux ``recipe``."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=recipe.container, options=dict(recipe.muxer)) as out:
+    """Encode and mux ``recipe``. In a file: faststart opens its output a second time, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stream"
+        _write(recipe, str(path))
+        return path.read_bytes()
+
+
+def _write(recipe: Recipe, path: str) -> None:
+    with av.open(path, "w", format=recipe.container, options=dict(recipe.muxer)) as out:
         sound = out.add_stream("aac", rate=48000, layout="mono") if recipe.audio == "first" else None
         video = _add_video(out, recipe)
         if recipe.audio == "last":
@@ -73,7 +81,6 @@ def make(recipe: Recipe) -> bytes:
         out.mux(video.encode(None))
         if sound is not None:
             out.mux(sound.encode(None))
-    return buffer.getvalue()
 
 
 def _add_video(out, recipe: Recipe):
@@ -164,7 +171,9 @@ def access_units(ts: bytes) -> list[Unit]:
     with av.open(io.BytesIO(ts)) as file:
         stream = file.streams.video[0]
         return [
-            Unit(bytes(packet), packet.pts, packet.dts if packet.dts is not None else packet.pts, packet.is_keyframe)
+            Unit(
+                bytes(packet), packet.pts, packet.dts if packet.dts is not None else packet.pts, packet.is_keyframe
+            )
             for packet in file.demux(stream)
             if packet.size
         ]

@@ -82,7 +82,9 @@ class Writer:
             self.packet(pid, data[at : at + 184], start=at == 0)
 
     def tables(self) -> None:
-        self.section_packets(0, section(0, 1, b"\x00\x01" + (0xE000 | PMT_PID).to_bytes(2, "big")), self.pat_pointer)
+        self.section_packets(
+            0, section(0, 1, b"\x00\x01" + (0xE000 | PMT_PID).to_bytes(2, "big")), self.pat_pointer
+        )
         self.section_packets(PMT_PID, section(2, 1, self._pmt_body()))
 
     def _pmt_body(self) -> bytes:

@@ -29,9 +29,9 @@ def sheet(path: Path) -> np.ndarray:
 
 
 def tile(image: np.ndarray, row: int, place: int) -> np.ndarray:
-    """The tile's own pixels, away from its edge, which JPEG blurs."""
+    """The tile's own pixels, away from its edge, which JPEG's blocks of 16 pixels blur."""
     top, left = row * ROW + LABEL, GAP + place * (TILE_WIDTH + GAP)
-    return image[top + 4 : top + TILE_HEIGHT - 4, left + 4 : left + TILE_WIDTH - 4].astype(int)
+    return image[top + 16 : top + TILE_HEIGHT - 16, left + 16 : left + TILE_WIDTH - 16].astype(int)
 
 
 def is_colour(pixels: np.ndarray, colour: tuple[int, int, int]) -> bool:
@@ -51,8 +51,8 @@ def test_each_category_is_a_row_under_its_label_in_the_order_given(tmp_path):
     assert is_colour(tile(image, 1, 0), BLUE)
     assert is_colour(tile(image, 0, 1), (24, 24, 24))  # no second picture: paper
     for row in range(2):
-        label = image[row * ROW : row * ROW + LABEL]
-        assert label.max() > 180
+        label = image[row * ROW + 8 : row * ROW + LABEL - 6]
+        assert label[:, :100].max() > 200
         assert label[:, 100:].max() < 60  # three or four letters, no more
 
 
@@ -60,10 +60,10 @@ def test_a_picture_of_another_shape_is_letterboxed(tmp_path):
     square = picture(tmp_path / "g.png", GREEN, size=(50, 50))
     contact_sheet([("Square", [square])], tmp_path / "sheet.jpg")
     pixels = tile(sheet(tmp_path / "sheet.jpg"), 0, 0)
-    side = (TILE_WIDTH - TILE_HEIGHT) // 2
-    assert is_colour(pixels[:, side + 4 : -side - 4], GREEN)
-    assert is_colour(pixels[:, : side - 8], (48, 48, 48))
-    assert is_colour(pixels[:, -side + 8 :], (48, 48, 48))
+    side = (TILE_WIDTH - TILE_HEIGHT) // 2 - 16
+    assert is_colour(pixels[:, side + 16 : -side - 16], GREEN)
+    assert is_colour(pixels[:, : side - 16], (48, 48, 48))
+    assert is_colour(pixels[:, -side + 16 :], (48, 48, 48))
 
 
 def test_which_frames_are_shown_depends_on_seed_and_names_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""Tiny footage: 128x72 pictures whose brightness tells session and number, closed two-second GOPs with B-frames."""
+"""Tiny footage: 320x180 pictures whose brightness tells session and number, closed two-second GOPs with B-frames."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FPS = 6
 SECONDS = 12
 
 
-def make_video(path: Path, base: int, *, width: int = 128, height: int = 72, seconds: int = SECONDS) -> None:
-    """A video whose pictures drift from luma ``base``, with a moving bar."""
+def make_video(path: Path, base: int, *, width: int = 320, height: int = 180, seconds: int = SECONDS) -> None:
+    """A video whose pictures drift from luma ``base``, brighter to the right, with a moving bar."""
     structure = f"keyint={2 * FPS}:min-keyint={2 * FPS}:scenecut=0:open-gop=0:bframes=2:b-adapt=0:threads=1"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "x264-params": structure})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(seconds * FPS):
             planes = np.full((height * 3 // 2, width), 128, np.uint8)
-            planes[:height] = base + number
+            planes[:height] = base + number + np.arange(width) * 40 // width
             planes[:height, (number * 3) % width] = 235
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, FPS)
@@ -34,7 +34,7 @@ def entry(name: str, game: str | None, channel: str, **more: object) -> dict[str
     """One index entry for ``name.mp4``."""
     slug = "junk" if game is None else game.lower().replace(" ", "-")
     base = {"file": f"{name}.mp4", "game": game, "slug": slug, "session": name, "channel": channel}
-    size = {"seconds": SECONDS, "width": 128, "height": 72, "fps": float(FPS), "bytes": 1, "licence": "CC0"}
+    size = {"seconds": SECONDS, "width": 320, "height": 180, "fps": float(FPS), "bytes": 1, "licence": "CC0"}
     return {**base, **size, "derived_from": None, **more}
 
 

@@ -49,7 +49,9 @@ def test_split_rule_is_the_contracts():
 
 def test_a_derived_session_shares_the_split_of_its_origin(tiny_index):
     sessions = json.loads(tiny_index.read_text())
-    sessions += [entry("alpha", "First Game", f"copycat{n}", session=f"copy{n}", derived_from="beta") for n in range(4)]
+    sessions += [
+        entry("alpha", "First Game", f"copycat{n}", session=f"copy{n}", derived_from="beta") for n in range(4)
+    ]
     index = tiny_index.parent / "derived.json"
     index.write_text(json.dumps(sessions))
     world = world_from_index(index)

@@ -93,7 +93,9 @@ def test_video_filters(world):
     assert len(pages("videos", many, game, ("first", "100"), ("period", "week"))[0]) == 7 * 24 + 1
     video = world.videos[0]
     for key, value in (("language", video.language), ("type", video.type.value), ("sort", "views")):
-        assert video.id in {v["id"] for v in ask("videos", world, ("game_id", video.game.id), (key, value))["data"]}
+        assert video.id in {
+            v["id"] for v in ask("videos", world, ("game_id", video.game.id), (key, value))["data"]
+        }
     for key, value in (("language", "xx"), ("type", "upload")):
         assert ask("videos", world, ("game_id", video.game.id), (key, value))["data"] == []
     assert [v["id"] for v in ask("videos", world, ("user_id", video.channel.id))["data"]] == [video.id]
@@ -178,6 +180,8 @@ def test_any_query_gives_an_answer_or_a_refusal(endpoint, pairs):
         assert error.status in (400, 404)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (45.9, "45s"), (201, "3m21s"), (3600, "1h0m0s"), (11313, "3h8m33s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (45.9, "45s"), (201, "3m21s"), (3600, "1h0m0s"), (11313, "3h8m33s")]
+)
 def test_durations_as_helix_writes_them(seconds, text):
     assert helix.duration_text(seconds) == text

@@ -44,7 +44,7 @@ def boxes(data):
 
 def test_a_reel_knows_its_gops(reel):
     assert [reel.seconds(gop) for gop in range(len(reel.gops))] == [2.0] * 6
-    assert (reel.width, reel.height, reel.fps) == (128, 72, FPS)
+    assert (reel.width, reel.height, reel.fps) == (320, 180, FPS)
     assert reel.codecs.startswith("avc1.")
     assert bytes.fromhex(reel.codecs[5:]) == reel.configuration[1:4]
 
@@ -98,7 +98,7 @@ def test_an_encode_has_closed_two_second_gops_and_the_pictures_asked_for(tmp_pat
     assert painted == [(n, (36, 64)) for n in range(24)]
     assert [gop.length for gop in Reel(target).gops] == [Reel(target).gops[0].length] * 2
     assert np.abs(found[0][1][:8, :8].astype(int) - 200).max() < 6
-    left, right = found[5][1][20:, 40:], pictures[17][40:, 80:]
+    left, right = found[5][1][20:, 40:], pictures[17][100:, 200:]
     assert abs(np.median(left) - np.median(right)) < 2
 
 

@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -46,7 +45,9 @@ def test_a_token_is_signed_for_its_video_and_expires(world, playback):
 
 
 def test_gone_things_are_null(playback):
-    assert playback.answer(operation("PlaybackAccessToken", vodID="5"))["data"] == {"videoPlaybackAccessToken": None}
+    assert playback.answer(operation("PlaybackAccessToken", vodID="5"))["data"] == {
+        "videoPlaybackAccessToken": None
+    }
     assert playback.answer(operation("VideoAccessToken_Clip", slug="x"))["data"] == {"clip": None}
     assert playback.answer(operation("ShareClipRenderStatus", slug="x"))["data"] == {"clip": None}
     for name in ("VideoMetadata", "VideoPlayer_ChapterSelectButtonVideo", "VideoPlayer_VODSeekbarPreviewVideo"):
@@ -69,9 +70,12 @@ def test_inline_queries(world, playback):
     video = world.videos[0]
     query = '{videoPlaybackAccessToken(id: "%s", params: {platform: "web"}) {value signature}}'
     assert playback.answer({"query": query % video.id})["data"]["videoPlaybackAccessToken"]["signature"]
-    by_variable = {"query": "query($i: ID) {videoPlaybackAccessToken(id: $i) {value}}", "variables": {"i": video.id}}
+    by_variable = {
+        "query": "query($i: ID) {videoPlaybackAccessToken(id: $i) {value}}",
+        "variables": {"i": video.id},
+    }
     assert playback.answer(by_variable)["data"]["videoPlaybackAccessToken"]["value"]
-    chapters = playback.answer({"query": '{video(id: "%s") {moments {edges {node {id}}}}}' % video.id})
+    chapters = playback.answer({"query": f'{{video(id: "{video.id}") {{moments {{edges {{node {{id}}}}}}}}}}'})
     assert chapters["data"]["video"]["moments"] == {"edges": []}
     assert chapters["data"]["video"]["game"]["id"] == video.game.id
     assert playback.answer({"query": "{user}"})["errors"]

@@ -98,10 +98,10 @@ def test_a_taken_slug_gets_the_id(layout: Layout) -> None:
     classes = Classes.create(layout)
     names = [("1", "Prey"), ("2", "PREY!"), ("4", "Prey 3"), ("3", "prey"), ("77", "Category 78"), ("78", "。")]
     slugs = [classes.register(Category(number, name)).slug for number, name in names]
-    assert slugs == ["prey", "prey-2", "prey-3", "category-3", "category-78", "category-78-2"]
+    assert slugs == ["prey", "prey-2", "prey-3", "category-3", "category-78", "category-78-78"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(st.text(min_size=1, max_size=80), max_size=12))
 def test_whatever_the_names_slugs_are_unique_safe_and_stable(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
@@ -125,11 +125,9 @@ def test_splits_follow_the_formula_of_the_contract(layout: Layout) -> None:
         assert classes.split_of(str(number)) == expected
         seen.append(expected)
     assert seen.count("train") == pytest.approx(1600, abs=60)
-    # Computed once, elsewhere: sha256sum of "split:1", "split:5" and "split:12".
-    assert [classes.split_of(b) for b in ("141981764", "71092938", "23161357")] == GOLDEN
-
-
-GOLDEN = ["train", "train", "train"]
+    # By the program sha256sum: 3df9..., cccc..., e664..., e667...; the bounds are cccc... and e666...
+    near = [classes.split_of(number) for number in ("141981764", "12865", "27908", "25987")]
+    assert near == ["train", "validation", "validation", "test"]
 
 
 def test_splits_come_from_the_file_not_from_the_program(layout: Layout) -> None:
@@ -184,8 +182,11 @@ def test_the_format_of_a_newer_version_is_told_apart(layout: Layout) -> None:
         holds_dataset(layout.root)
 
 
-@settings(max_examples=150)
-@given(st.binary(max_size=60) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(repr).map(str.encode))
+@settings(max_examples=60)
+@given(
+    st.binary(max_size=60)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(repr).map(str.encode)
+)
 def test_any_bytes_are_ours_or_foreign(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     root = tmp_path_factory.mktemp("any")
     (root / "classes.json").write_bytes(content)

@@ -145,9 +145,7 @@ def test_killed_again_at_any_step_of_recovery(before: Path, tmp_path: Path, disk
             assert images(root) in (images(before), images(whole))
 
 
-def kills(
-    torn: Path, tmp_path: Path, steps: DiskSteps, work: Callable[[Path], object]
-) -> list[Path]:
+def kills(torn: Path, tmp_path: Path, steps: DiskSteps, work: Callable[[Path], object]) -> list[Path]:
     """Copies of ``torn``, one for each step of ``work``, killed there."""
     probe = copies(torn, tmp_path, "probe")
     steps.run(lambda: work(probe))
@@ -163,9 +161,7 @@ def kills(
     return found
 
 
-def test_killed_at_any_step_of_undoing_a_whole_batch(
-    before: Path, tmp_path: Path, disk_steps: DiskSteps
-) -> None:
+def test_killed_at_any_step_of_undoing_a_whole_batch(before: Path, tmp_path: Path, disk_steps: DiskSteps) -> None:
     """The longest recovery: everything is in place, only the commit is missing."""
     torn, books = copies(before, tmp_path, "torn"), published(before)
     undisturbed(before, tmp_path, disk_steps)
@@ -219,9 +215,7 @@ def test_metadata_lists_no_image_before_it_is_on_the_medium(before: Path, disk_s
 
 
 @pytest.mark.long
-def test_full_disk_at_any_step_leaves_a_valid_dataset(
-    before: Path, tmp_path: Path, disk_steps: DiskSteps
-) -> None:
+def test_full_disk_at_any_step_leaves_a_valid_dataset(before: Path, tmp_path: Path, disk_steps: DiskSteps) -> None:
     whole = undisturbed(before, tmp_path, disk_steps)
     numbers = [n for n, step in enumerate(disk_steps.steps, start=1) if step != "commit"]
     disk_steps.error = lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -16,8 +16,8 @@ from twitchAPI.twitch import Twitch
 
 from harvester.clock import Clock
 from harvester.config import Credentials, Discover
-from harvester.errors import CredentialsRefused, HarvesterError, TryAgainLater, UnknownCategory
-from harvester.model import Category, VodType
+from harvester.errors import CredentialsRefused, HarvesterError, SourceError, TryAgainLater, UnknownCategory
+from harvester.model import Category, SourceKind, VodType
 from harvester.ports import Listing, ListingScope
 from harvester.stats import RequestKind, Traffic
 from harvester.twitch.helix import HelixCatalog
@@ -394,6 +394,39 @@ def test_clips_that_repeat_for_ever_end() -> None:
 
     result, server = clips_of(answer, ListingScope(limit=5000))
     assert (result.stopped, len(result.sources), server.count(CLIPS)) == ("no-new-ids", 1000, 11)
+
+
+def source_of(kind: SourceKind, id_: str, answer: Answerer) -> tuple[Any, StandIn]:
+    async def test(server: StandIn) -> tuple[Any, StandIn]:
+        server.answers |= {VIDEOS: answer, CLIPS: answer}
+        async with catalog(server) as found:
+            try:
+                return await found.find_source(CELESTE, kind, id_), server
+            except SourceError as error:
+                return error, server
+
+    return run(test)
+
+
+def test_one_source_by_id() -> None:
+    vod, server = source_of("vod", "2001", lambda request, n: reply({"data": [video(1)]}))
+    assert (vod.id, vod.category_id, server.queries[-1]["id"]) == ("2001", "492535", ["2001"])
+    found, server = source_of("clip", "BraveClip-1", lambda request, n: reply({"data": [clip(1)]}))
+    assert (found.id, server.queries[-1]["id"]) == ("BraveClip-1", ["BraveClip-1"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "reason"),
+    [
+        ("vod", status(404), "gone"),
+        ("clip", lambda request, n: reply({"data": []}), "gone"),
+        ("clip", lambda request, n: reply({"data": [clip(1, game_id="7")]}), "other-category"),
+    ],
+)
+def test_one_source_that_is_not_to_be_had(kind: SourceKind, answer: Answerer, reason: str) -> None:
+    error, _ = source_of(kind, "x\x1b[31m", answer)
+    assert error.reason == reason
+    assert str(error).isprintable()
 
 
 # --- credentials ------------------------------------------------------------------------------------------------

@@ -1,0 +1,108 @@
+"""One SQLite file (WAL), used by one process from several threads. The only importer of sqlite3."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harvester.errors import ForeignDataset, MachineError
+
+#: Rows read at a time by :meth:`Database.records`.
+ROWS_AT_ONCE = 256
+
+
+class Database:
+    """An open database with a schema of the given version; ``path`` None = in memory.
+
+    Raises :class:`MachineError` (disk full, damaged) and, where a newer version wrote it, :class:`ForeignDataset`.
+    """
+
+    def __init__(self, path: Path | None, schema: str, version: int) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(
+                ":memory:" if path is None else path, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._migrate(schema, version)
+        except sqlite3.Error as error:
+            raise _translated(error, path) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements inside, or none of them; durable when the block ends."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise _translated(error, self._path) from error
+                raise
+
+    def execute(self, statement: str, arguments: Sequence[Any] = ()) -> None:
+        """Run a statement, inside a transaction."""
+        self._connection.execute(statement, arguments)
+
+    def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for every row, inside a transaction."""
+        self._connection.executemany(statement, rows)
+
+    def rows(self, query: str, *arguments: Any) -> list[Any]:
+        """All rows of a query, as tuples."""
+        with self._lock:
+            return self._connection.execute(query, arguments).fetchall()
+
+    def one(self, query: str, *arguments: Any) -> Any:
+        """The first column of the first row; None if there is no row."""
+        with self._lock:
+            row = self._connection.execute(query, arguments).fetchone()
+        return None if row is None else row[0]
+
+    def records(self, query: str) -> Iterator[dict[str, Any]]:
+        """Rows of a query one by one, as columns by name."""
+        with self._lock:
+            cursor = self._connection.execute(query)
+            names = [column[0] for column in cursor.description]
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                for row in rows:
+                    yield dict(zip(names, row, strict=True))
+
+    def _migrate(self, schema: str, version: int) -> None:
+        found = self.one("PRAGMA user_version")
+        if found > version:
+            raise ForeignDataset(
+                f"the ledger {self._path} was written by a newer harvester (schema {found}, this one knows"
+                f" {version}): update harvester",
+                reason="newer-version",
+            )
+        if found == 0:
+            with self.transaction():
+                for statement in schema.split(";"):
+                    self.execute(statement)
+                self.execute(f"PRAGMA user_version = {version}")
+
+
+def _translated(error: sqlite3.Error, path: Path | None) -> MachineError:
+    where = f" {path}" if path else ""
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return MachineError(f"the disk is full: the ledger{where} cannot grow", reason="disk-full")
+    return MachineError(
+        f"the ledger{where} cannot be used ({error}); if it is damaged, delete the .harvester folder beside"
+        " the data: the next run rebuilds it from the metadata and loses no image",
+        reason="ledger",
+    )
