@@ -102,7 +102,7 @@ class _FrameStream:
         ) as outside:
             harvest = Harvest(self._config, outside, uuid.uuid4().hex)
             self._ask_stop = partial(
-                asyncio.get_running_loop().call_soon_threadsafe, partial(harvest.stop.ask, "closed", cut=True)
+                asyncio.get_running_loop().call_soon_threadsafe, partial(harvest.stop.ask, "closed")
             )
             if not self._closed.is_set():
                 await harvest.run(Request(categories=self._categories, frames=self._n))

@@ -56,7 +56,7 @@ class Category:
     name: str
 
     def __post_init__(self) -> None:
-        _require(self.id.isdigit(), f"category id must be digits, got {self.id!r}")
+        _require(self.id.isascii() and self.id.isdigit(), f"category id must be digits, got {self.id!r}")
         _require(bool(self.name), "category name is empty")
 
 
@@ -76,7 +76,7 @@ class Vod:
     views: int
 
     def __post_init__(self) -> None:
-        _require(self.id.isdigit(), f"VOD id must be digits, got {self.id!r}")
+        _require(self.id.isascii() and self.id.isdigit(), f"VOD id must be digits, got {self.id!r}")
         _require(bool(self.broadcaster_id), "broadcaster id is empty")
         _require(self.duration_s >= 0, "duration is negative")
         _require(self.created_at.tzinfo is not None, "created_at must be aware")

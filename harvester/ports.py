@@ -67,11 +67,9 @@ class Catalog(Protocol):
         """Clips of the category. Raises TryAgainLater when the listing cannot be completed."""
         ...
 
-
     async def find_source(self, category: Category, kind: SourceKind, source_id: str) -> Source:
         """One VOD or clip by id, to be labelled as ``category``. Raises SourceError if Twitch does not know it."""
         ...
-
 
     async def headroom(self) -> RateHeadroom:
         """The rate limit now, at the cost of one question. Raises CredentialsRefused, TryAgainLater."""

@@ -19,6 +19,9 @@ settings.register_profile(
 )
 settings.load_profile("harvester")
 
+#: The reader of the datasets library looks for the outside while it is imported, unless told not to.
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_UPDATE_DOWNLOAD_COUNTS="0")
+
 _outside: list[str] = []
 
 

@@ -149,7 +149,7 @@ def _signals(harvest: Harvest) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def ask(number: int) -> None:
-        harvest.stop.ask("interrupted", cut=True, signal_number=number)
+        harvest.stop.ask("interrupted", signal_number=number)
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
 

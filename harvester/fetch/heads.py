@@ -9,16 +9,16 @@ covering its largest pictures every time would cost more.
 "The sizes that may come" is a weighted set of log sizes:
 
 - the heads seen of this source, each smeared a little; those near in time weigh more, since a scene lasts
-  (without that misses rise by a quarter, and bytes with them);
+  (without that misses rise by a quarter);
 - one log-normal around their mean, for what a handful of heads has not shown yet;
 - a thin wide one around what other sources need in bytes a pixel: it catches jumps (a black screen first, then the
   game) and is all there is for the very first head of a source.
 
-Measured on the heads of 60 streams: 18 recordings of 8 free games, as they are (720p, constant quality) and encoded
-by x264 veryfast with AAC at 1.4 (480p30), 3 (720p60) and 6 Mbit/s (1080p60), 2-s GOPs, cut to TS. Each recording
-twice to four times, at slightly different size, makes a source of 12-40 heads, visited in spread order, four in
-flight; the first four heads of each source are not counted. Mean of 8 mixtures: bytes relative to the access units
-themselves (TS and sound alone take 1.04), requests per head::
+Measured on the heads of 51 streams: 18 recordings of 7 free games, as they are (720p, constant quality) and
+encoded by x264 veryfast with AAC at 1.4 (480p30), 3 (720p60) and 6 Mbit/s (1080p60), 2-s GOPs, cut to TS. Each
+recording twice to four times, at slightly different size, makes a source of 12-40 heads, visited in spread order,
+four in flight; the first four heads of each source are not counted. Mean of 8 mixtures: bytes relative to the
+access units themselves (TS and sound alone take 1.04), requests per head::
 
                                         all mixed      as recorded     3 Mbit/s     other scene each minute
     mean + 1.25 sigma of the log size   1.49  1.093    1.37  1.091    1.55  1.085    1.51  1.089
@@ -29,7 +29,8 @@ themselves (TS and sound alone take 1.04), requests per head::
     this, MISS_HEADS = 3                1.40  1.063    1.38  1.065    1.46  1.057    1.49  1.055
 
 Counted from the second head of a source on, requests are some 0.02 higher: a source must be seen to be known. The
-other constants below lie on a plateau: halving or doubling any one changes bytes + 1.7 x requests by under 0.015.
+weights, spreads and smear below lie on a plateau: a third more or less of each, one at a time, changed
+bytes + 1.7 x requests by under 0.015.
 """
 
 from __future__ import annotations

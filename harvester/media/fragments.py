@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Samples that the fragments of one head may have. A 10 s segment has 1,200 at 120 frames a second, and audio.
-MAX_SAMPLES = 131_072
+#: Samples, runs and track fragments of one head together. A 10 s segment at 120 frames a second, each with its
+#: audio in a fragment of its own, has about 6,000.
+MAX_SAMPLES = 32_768
 #: Longest ``moof`` that is asked for (bytes): at 16 bytes a sample, 65,536 samples.
 MAX_MOOF_BYTES = 1 << 20
 #: Latest decode time that is believed (ticks): past it sums of durations could leave int64.
@@ -118,6 +119,7 @@ class FragmentReader:
         starts: list[int] = []
         behind, base = box.start, box.start
         for traf in map(Container, Container(content).children(b"traf")):
+            self._spend(1)
             header = self._track_header(traf.require(b"tfhd"), box, behind)
             runs = self._runs(traf, header)
             behind = runs[-1].end if runs else header.base
@@ -156,10 +158,15 @@ class FragmentReader:
     def _runs(self, traf: Container, header: _TrackHeader) -> list[_Run]:
         runs: list[_Run] = []
         for trun in traf.children(b"trun"):
-            run = _read_run(trun, header, runs[-1].end if runs else header.base, MAX_SAMPLES - self._samples)
-            self._samples += len(run.sizes) + 1  # an empty run costs as well
-            runs.append(run)
+            self._spend(1 + unsigned(trun, 4, 4))
+            runs.append(_read_run(trun, header, runs[-1].end if runs else header.base))
         return runs
+
+    def _spend(self, samples: int) -> None:
+        """Count what is about to be laid out, so that claims cost nothing."""
+        self._samples += samples
+        if self._samples > MAX_SAMPLES:
+            raise MediaError("more samples than a segment can have")
 
     def _media_data_behind(self, at: int) -> Box:
         last = at
@@ -183,12 +190,10 @@ class FragmentReader:
         return timed
 
 
-def _read_run(trun: bytes, header: _TrackHeader, behind: int, budget: int) -> _Run:
-    """``behind``: where the data starts when the run does not say. ``budget``: samples it may have at most."""
+def _read_run(trun: bytes, header: _TrackHeader, behind: int) -> _Run:
+    """``behind``: where the data starts when the run does not say."""
     version, flags = version_and_flags(trun)
     count, at, start = unsigned(trun, 4, 4), 8, behind
-    if count > budget - 1:
-        raise MediaError("more samples than a segment can have")
     if flags & 0x1:
         start, at = header.base + _signed(unsigned(trun, at, 4)), at + 4
     first_flags: int | None = None

@@ -100,12 +100,12 @@ class CategoryWalk:
     async def run(self) -> bool:
         """Decide ranks until the pass ends (True), or the target is met or the run is stopped (False).
 
-        After a cut, what is next in rank and already done is still decided; the rest stays pending.
+        After a stop, what is next in rank and already done is still decided; the rest stays pending.
         """
         queue: asyncio.Queue[Item | None] = asyncio.Queue()
         dispatching = asyncio.create_task(self._dispatch(queue))
         try:
-            while (item := await self._stage.stop.or_cut(queue.get())) is not None:
+            while (item := await self._stage.stop.or_stopped(queue.get())) is not None:
                 await self._decide(item)
                 if self._books.met or self._stage.bounds.full():
                     return False
@@ -136,7 +136,9 @@ class CategoryWalk:
         if self._judge.fold.capped(visit.source.broadcaster_id):
             self._taken()
             return Capped()
-        return await self._stage.worker.take(visit, place, self._taken)
+        result = await self._stage.worker.take(visit, place, self._taken)
+        self._stage.bounds.check()
+        return result
 
     def _taken(self) -> None:
         self._books.taken += 1
@@ -165,7 +167,7 @@ class CategoryWalk:
     async def _decide(self, item: Item) -> None:
         """Decide the next rank once its work is done."""
         try:
-            result = await self._stage.stop.or_cut(item.task)
+            result = await self._stage.stop.or_stopped(item.task)
         except BaseException:
             await self._drop(item)
             raise

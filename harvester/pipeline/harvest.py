@@ -80,7 +80,7 @@ class Harvest:
     async def run(self, request: Request) -> Harvested:
         """Harvest. Raises HarvesterError when nothing can be done at all; else errors are in the result."""
         try:
-            categories = await self.stop.or_cut(self._discover(request))
+            categories = await self.stop.or_stopped(self._discover(request))
         except Stopped:
             return self.result
         decoders = Decoders(self._config)
@@ -189,7 +189,7 @@ class Harvest:
         """Close the listing of a new pass; None if there is nothing new, or it cannot be listed now."""
         ledger = self._outside.ledger
         try:
-            found = await self.stop.or_cut(self._lister.find(category, request))
+            found = await self.stop.or_stopped(self._lister.find(category, request))
         except Stopped:
             return None
         except TryAgainLater as error:

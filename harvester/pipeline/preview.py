@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harvester.config import Config
@@ -29,10 +30,10 @@ class CategoryPlan:
     category: Category
     total: int  # kept frames there are
     target: int | None
-    sources: Counter[str] = field(default_factory=Counter)  # to visit, by kind
-    left_out: Counter[str] = field(default_factory=Counter)
+    sources: Mapping[str, int] = field(default_factory=dict)  # to visit, by kind
+    left_out: Mapping[str, int] = field(default_factory=dict)
     targets: int = 0
-    requests: Counter[str] = field(default_factory=Counter)
+    requests: Mapping[str, int] = field(default_factory=dict)
     media_bytes: int = 0
     disk_bytes: int = 0
     minutes: float = 0.0
@@ -81,10 +82,10 @@ def _costed(
         category,
         total,
         request.frames,
-        sources=Counter(visit.source.kind for visit in visits),
-        left_out=left_out,
+        sources=dict(Counter(visit.source.kind for visit in visits)),
+        left_out=dict(left_out),
         targets=targets,
-        requests=requests,
+        requests=dict(requests),
         media_bytes=targets * TARGET_BYTES,
         disk_bytes=round(targets * EXPECTED_YIELD) * IMAGE_BYTES,
         minutes=targets / TARGETS_PER_S / 60,

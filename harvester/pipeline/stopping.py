@@ -18,44 +18,34 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Asks a run to end. ``cut``: what is under way is dropped; else it is finished first."""
+    """Asks a run to end. What is done and next in rank is still decided; what is under way is dropped."""
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
-        self._cut = asyncio.Event()
         self.reason = ""
         self.signal_number: int | None = None
 
-    def ask(self, reason: str, *, cut: bool, signal_number: int | None = None) -> None:
-        """Begin to end; the first reason counts, a later cut still cuts."""
-        if not self._asked.is_set():
-            self.reason = reason
-            self.signal_number = signal_number
-        elif signal_number is not None:
+    def ask(self, reason: str, *, signal_number: int | None = None) -> None:
+        """Begin to end. The first reason counts, unless a signal follows."""
+        if not self._asked.is_set() or signal_number is not None:
             self.reason, self.signal_number = reason, signal_number
         self._asked.set()
-        if cut:
-            self._cut.set()
 
     @property
     def asked(self) -> bool:
         return self._asked.is_set()
 
-    @property
-    def cut(self) -> bool:
-        return self._cut.is_set()
-
-    async def or_cut(self, awaitable: Awaitable[T]) -> T:
-        """The awaitable's result; raises Stopped (and cancels it) as soon as a cut is asked."""
+    async def or_stopped(self, awaitable: Awaitable[T]) -> T:
+        """The awaitable's result if it is there; else raises Stopped, and cancels it, once a stop is asked."""
         work = asyncio.ensure_future(awaitable)
-        cut = asyncio.ensure_future(self._cut.wait())
+        asked = asyncio.ensure_future(self._asked.wait())
         try:
-            await asyncio.wait({work, cut}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             raise Stopped
         finally:
-            cut.cancel()
+            asked.cancel()
             if not work.done():
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
@@ -72,22 +62,22 @@ class Bounds:
         self._kept = kept
 
     def check(self) -> bool:
-        """True if nothing more may be begun."""
+        """True if nothing more may be begun; asked before and after every target's work."""
         run = self._run
         if self.full():
             return True
         if run.max_time_s and self._clock.elapsed_s() >= run.max_time_s:
-            self._stop.ask("max_time", cut=True)
+            self._stop.ask("max_time")
         elif run.max_bytes and sum(self._traffic.bytes.values()) >= run.max_bytes:
-            self._stop.ask("max_bytes", cut=False)
+            self._stop.ask("max_bytes")
         elif run.max_requests and sum(self._traffic.requests.values()) >= run.max_requests:
-            self._stop.ask("max_requests", cut=False)
+            self._stop.ask("max_requests")
         return self._stop.asked
 
     def full(self) -> bool:
         """True if the run has kept as many frames as it may."""
         if self._run.max_frames and self._kept() >= self._run.max_frames:
-            self._stop.ask("max_frames", cut=True)
+            self._stop.ask("max_frames")
             return True
         return False
 
@@ -95,4 +85,4 @@ class Bounds:
         """Ask for a stop when the time is over, whatever the run waits for then."""
         if self._run.max_time_s:
             await asyncio.sleep(max(0.0, self._run.max_time_s - self._clock.elapsed_s()))
-            self._stop.ask("max_time", cut=True)
+            self._stop.ask("max_time")

@@ -135,7 +135,7 @@ class MediaLibrary:
             key = (piece, height)
             if key not in self._reels:
                 path = self._encoded(piece, height)[0] if piece.encoded else piece.session.file(height).path
-                self._reels[key] = Reel(path)
+                self._reels[key] = Reel(path, piece.session.seconds)
             return self._reels[key]
 
     def _encoded(self, piece: Piece, height: int) -> tuple[Path, bool]:

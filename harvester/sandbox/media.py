@@ -8,6 +8,7 @@ Only this module of the sandbox touches PyAV.
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,9 +42,12 @@ class Gop:
 
 
 class Reel:
-    """The GOPs of one H.264 video file, and their remuxes. Reading the file is all that is ever decoded of it."""
+    """The GOPs of one H.264 video file that start before ``until_s``, and their remuxes. Nothing is decoded.
 
-    def __init__(self, path: Path) -> None:
+    Raises :class:`ValueError` for another codec or a file that does not start with a keyframe.
+    """
+
+    def __init__(self, path: Path, until_s: float = math.inf) -> None:
         # Kept open: libavformat copies the codec parameters of an open stream into each remux.
         self._container = av.open(str(path))
         self._video = self._container.streams.video[0]
@@ -53,7 +57,7 @@ class Reel:
         self.width, self.height = self._video.width, self._video.height
         self.fps = float(self._video.average_rate or 30)
         self.configuration = bytes(self._video.codec_context.extradata or b"")
-        self.gops = tuple(self._split())
+        self.gops = tuple(gop for gop in self._split() if gop.start * self._time_base < until_s - 1e-3)
 
     def _split(self) -> Iterator[Gop]:
         packets = [

@@ -5,7 +5,7 @@ Publishing (invariants §1)::
     stage      .harvester/staging/<n>/data/... images and new metadata, flushed; then intent.json, flushed
     move       into data/: whole folders where there is none yet, else images first, then metadata
     commit     the caller's one ledger transaction: from here on the batch is part of the dataset
-    clean up   intent.json, then what is left of the staging folder
+    clean up   the staging folder
 
 A kill before *commit* leaves an intent whose images the ledger does not know: :meth:`Dataset.recover` takes them
 out again, metadata first. So every metadata row has its complete image at every instant, and after recovery the
@@ -26,7 +26,15 @@ from harvester.errors import ForeignDataset
 from harvester.model import SPLITS, Frame, SplitName
 from harvester.store.card import CardFacts, CategoryCount
 from harvester.store.classes import Classes, holds_dataset
-from harvester.store.disk import changing, delete_tree, machine_error, replace_durably, sync_folder, write_durably
+from harvester.store.disk import (
+    changing,
+    delete_tree,
+    machine_error,
+    replace_durably,
+    sync_folder,
+    write_all_durably,
+    write_durably,
+)
 from harvester.store.layout import Layout, check_file_name, frame_file_name, shown
 from harvester.store.metadata import SplitRows
 from harvester.store.placing import place, withdraw_images, withdraw_split
@@ -193,8 +201,7 @@ class Dataset:
         return work
 
     def _end(self, work: Path) -> None:
-        (work / INTENT).unlink(missing_ok=True)
-        delete_tree(work)
+        delete_tree(work)  # a part of it that a kill leaves is recovered again, to no effect
         self._unfinished = False
 
     def _undo(self, work: Path, is_committed: Callable[[str], bool], total: RecoveryReport) -> RecoveryReport:
@@ -233,10 +240,10 @@ def _read_rows(paths: Layout) -> dict[SplitName, SplitRows]:
 def _stage(work: Path, batch: Sequence[tuple[Frame, bytes]], rows: Mapping[SplitName, SplitRows]) -> None:
     """Write everything that will move into the dataset, as a tree of the same form, and the intent last."""
     staged = Layout(work)
-    for frame, jpeg in batch:
-        image = staged.image(frame.split, frame.file_name)
-        image.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(image, jpeg)
+    files = [(staged.image(frame.split, frame.file_name), jpeg) for frame, jpeg in batch]
+    for folder in sorted({image.parent for image, _ in files}):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_all_durably(files)
     for split, table in rows.items():
         staged.split(split).mkdir(parents=True, exist_ok=True)
         write_durably(staged.metadata(split), table.encoded())

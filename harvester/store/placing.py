@@ -27,11 +27,9 @@ def place(staged: Path, target: Path) -> None:
         return
     for entry in _metadata_last(staged):
         if entry.is_dir():
-            place(entry, target / entry.name)
-            continue
-        if entry.name == METADATA:
-            sync_folder(target)
-        os.replace(entry, target / entry.name)  # noqa: PTH105 - overwrites, on every system
+            place(entry, target / entry.name)  # on the medium when it returns
+        else:
+            os.replace(entry, target / entry.name)  # noqa: PTH105 - overwrites, on every system
     sync_folder(target)
 
 

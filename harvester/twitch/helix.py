@@ -59,7 +59,7 @@ class _Client(Twitch):  # type: ignore[misc]
             base_url=endpoints.helix.rstrip("/") + "/",  # twitchAPI concatenates
             auth_base_url=endpoints.auth.rstrip("/") + "/",
         )
-        logging.getLogger("twitchAPI").propagate = False  # its debug lines quote whole URLs
+        logging.getLogger("twitchAPI").setLevel(logging.CRITICAL + 1)  # its lines quote whole URLs
         self._wire = wire
         self._renewal = asyncio.Lock()
 
@@ -112,7 +112,7 @@ class _Client(Twitch):  # type: ignore[misc]
     async def _renew(self, stale: str | None) -> None:
         """A new token, unless another query has already replaced the ``stale`` one."""
         async with self._renewal:
-            if True:
+            if self._app_auth_token == stale:
                 await self._generate_app_token()
 
     async def _refresh_app_token(self) -> None:

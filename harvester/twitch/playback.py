@@ -149,7 +149,7 @@ class _Desk:
         self._session = Streamlink()
         self._session.set_option("no-plugin-cache", True)  # it would read and write the user's own cache
         self._http = self._session.http
-        self._http.trust_env = not endpoints.loopback
+        self._http.trust_env = not endpoints.loopback  # a proxy of the environment is for the real world only
         self._http.timeout = (fetch.connect_timeout_s, fetch.read_timeout_s)
         self._http.mount("https://", _Adapter(self, RequestKind.PLAYLIST))
         self._http.mount("http://", _Adapter(self, RequestKind.PLAYLIST))
@@ -228,7 +228,6 @@ class _Adapter(HTTPAdapter):
         desk = self._desk
         redirected = request.copy()
         redirected.url = self._ours + (request.url or "").removeprefix(self._theirs)
-        proxies = {} if desk.hosts.loopback else proxies
         status, body = None, b""
         try:
             if desk.closed.is_set():
@@ -260,6 +259,5 @@ class _Adapter(HTTPAdapter):
 
 def _cut_off_logs() -> None:
     """streamlink logs answers; urllib3 logs whole URLs at DEBUG. Both hold tokens."""
-    logging.getLogger("streamlink").propagate = False
-    logging.getLogger("streamlink").addHandler(logging.NullHandler())
+    logging.getLogger("streamlink").setLevel(logging.CRITICAL + 1)
     logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -71,15 +71,16 @@ class Wire:
 
         Raises :class:`TryAgainLater` when none came in :data:`ATTEMPTS` tries: ``rate-limited``, ``unavailable``.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 1
+        while True:
             answer = await self._try(method, url, kind, headers, attempt)
             if isinstance(answer, Answer):
                 return answer
             if attempt == ATTEMPTS or not answer.retryable:
-                break
+                raise _gave_up(answer)
             _log.info("%s (try %d of %d)", answer.what, attempt, ATTEMPTS)
             await asyncio.sleep(answer.wait_s)
-        raise _gave_up(answer)
+            attempt += 1
 
     async def _try(
         self, method: str, url: str, kind: RequestKind, headers: Mapping[str, str], attempt: int

@@ -264,6 +264,16 @@ def test_a_bad_value_names_its_variable_or_the_command_line():
     assert refusal(flags={("dedupe", "radius"): 9}).startswith("the command line: [dedupe] radius = 9: ")
 
 
+def test_more_than_a_value_is_no_value():
+    assert "unable to parse" in refusal(environ={"HARVESTER_DEDUPE_RADIUS": "3\n[run]"})
+
+
+def test_since_is_before_until_and_not_the_same(write):
+    window = {("discover", "since"): "2026-01-01T00:00:00Z", ("discover", "until"): "2026-01-01T01:00:00+01:00"}
+    assert "since must lie before until" in refusal(flags=window)
+    load(flags={**window, ("discover", "until"): "2026-01-01T00:00:01Z"})
+
+
 def test_a_bad_value_that_a_flag_replaces_hurts_nobody(write):
     file = write("[dedupe]\nradius = 99\n")
     assert load(file, flags={("dedupe", "radius"): 2}).config.dedupe.radius == 2

@@ -269,15 +269,20 @@ def test_what_changed_is_installed_once_by_the_constraints(copy, noting_python):
     assert len(noting_python.read_text().splitlines()) == 4
 
 
-def test_an_installation_that_fails_is_told_and_tried_again(copy, noting_python):
-    program = copy / ".venv" / "bin" / "python"
-    working = program.read_text()
+def test_an_installation_that_fails_is_told_and_done_again_even_if_nothing_is_new(copy, noting_python):
+    assert run(copy, "--version").returncode == 0
+    program, project = copy / ".venv" / "bin" / "python", copy / "pyproject.toml"
+    working, written = program.read_text(), project.read_text()
     program.write_text(f'{working}[ "$1" != -m ]\n')
+    project.write_text(f"{written}# changed\n")
     done = run(copy, "--version")
     assert done.returncode == 2
     assert "error: pip could not install what harvester needs" in done.stderr
     program.write_text(working)
+    project.write_text(written)  # what is half installed is not what this asks for
+    installs = noting_python.read_text().count("pip install")
     assert run(copy, "--version").returncode == 0
+    assert noting_python.read_text().count("pip install") == installs + 2
 
 
 # --- scripts/test -------------------------------------------------------------------------------------------------------

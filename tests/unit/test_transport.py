@@ -297,9 +297,10 @@ def test_silence_times_out() -> None:
 
 
 def test_drip_times_out_as_a_whole() -> None:
-    fetch = QUICK.model_copy(update={"attempts": 1})
-    error, _ = refused("/drips", fetch=fetch, body_timeout_s=0.06)
+    fetch, traffic = QUICK.model_copy(update={"attempts": 1}), Traffic()
+    error, _ = refused("/drips", fetch=fetch, traffic=traffic, body_timeout_s=0.06)
     assert error.reason == "timeout"
+    assert 0 < traffic.bytes[MEDIA] < 50  # a drip every 20 ms
 
 
 def test_waiting_for_a_free_connection_times_out() -> None:

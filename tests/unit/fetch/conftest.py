@@ -30,7 +30,8 @@ class FileServer:
     """Serves ``files`` by path. The first folder of a path says how the server misbehaves with it.
 
     ``norange``: ignores Range · ``nototal``: tells no total length · ``refused``: 403 · ``gone``: 404 ·
-    ``broken``: closes in the middle of the body, the first time. ``log``: (path, first byte, bytes sent).
+    ``failing``: 503 · ``stream``: ignores Range and tells no length either · ``broken``: closes in the middle of the
+    body, the first time. ``log``: (path, first byte, bytes sent).
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -58,10 +59,13 @@ class FileServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.lstrip("/")
         misbehaviour = path.split("/")[0]
-        if misbehaviour in ("refused", "gone") or path not in self.files:
+        status = {"refused": 403, "gone": 404, "failing": 503}.get(misbehaviour)
+        if status or path not in self.files:
             self.log.append((path, 0, 0))
-            return web.Response(status=403 if misbehaviour == "refused" else 404)
+            return web.Response(status=status or 404)
         body = self.files[path]
+        if misbehaviour == "stream":
+            return await self._stream(request, path, body)
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range", ""))
         if match is None or misbehaviour == "norange":
             self.log.append((path, 0, len(body)))
@@ -77,6 +81,15 @@ class FileServer:
         if misbehaviour == "broken" and [p for p, _, _ in self.log].count(path) == 1:
             return await self._break_off(request, part, headers)
         return web.Response(status=206, body=part, headers=headers)
+
+    async def _stream(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:
+        self.log.append((path, 0, len(body)))
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(body)
+        await response.write_eof()
+        return response
 
     async def _break_off(self, request: web.Request, part: bytes, headers: dict[str, str]) -> web.StreamResponse:
         response = web.StreamResponse(status=206, headers=headers | {"Content-Length": str(len(part))})

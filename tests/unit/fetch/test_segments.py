@@ -102,7 +102,7 @@ def test_a_failing_first_head_does_not_block_the_others(in_world, ts_segments, r
     assert [unit.data for unit in units] == [expected(data) for data in ts_segments[1:3]]
 
 
-@pytest.mark.parametrize("folder", ["norange", "nototal", "broken"])
+@pytest.mark.parametrize("folder", ["norange", "nototal", "broken", "stream"])
 def test_servers_that_misbehave(in_world, ts_segments, rendition, folder):
     async def scenario(here):
         reader = SegmentReader(here.transport, rendition, Stingy() if folder == "nototal" else HeadSizes())
@@ -175,6 +175,18 @@ def test_the_end_of_a_segment_whose_length_is_never_told(in_world, ts_segments, 
     ]
 
 
+def test_a_body_that_ends_early_was_all_there_is(in_world, ts_segments, rendition):
+    cut = ts_segments[0][: 188 * 12]
+
+    async def scenario(here):
+        reader = SegmentReader(here.transport, rendition, Stingy(len(cut) + 1))
+        unit = await reader.read(segment(here.server.url("stream/0.ts")))
+        assert unit.data == expected(cut)
+        return len(here.server.log)
+
+    assert in_world({"stream/0.ts": cut}, scenario) == 1
+
+
 def test_a_single_frame_that_ends_with_its_segment(in_world, ts_segments, rendition):
     """Nothing follows the picture, so only the end of the segment proves it complete."""
     unit = first_access_unit(ts_segments[0], complete=True)
@@ -232,9 +244,13 @@ def test_other_refusals_are_final(in_world, ts_segments, rendition):
         assert caught.value.status == 403
         with pytest.raises(FetchError):
             await reader.read(segment(here.server.url("gone/0-unmuted.ts")))
+        with pytest.raises(FetchError) as caught:  # trouble of the server says nothing about the name
+            await reader.read(segment(here.server.url("failing/0-unmuted.ts")))
+        assert caught.value.status == 503
         return [path for path, _, _ in here.server.log]
 
-    assert in_world({}, scenario) == ["refused/0.ts", "gone/0-unmuted.ts", "gone/0-muted.ts"]
+    paths = ["refused/0.ts", "gone/0-unmuted.ts", "gone/0-muted.ts", *["failing/0-unmuted.ts"] * 2]
+    assert in_world({}, scenario) == paths
 
 
 def fmp4_files(fmp4, folder: str = "vod") -> dict[str, bytes]:

@@ -87,7 +87,7 @@ def test_the_first_picture_is_the_one_pyav_finds(name: str) -> None:
     parsed = fmp4.parse_init(init)
     agrees(fmp4.first_access_unit(parsed, segment, complete=True), demux(init + segment))
     assert (parsed.width, parsed.height) == RECIPES[name].size
-    assert parsed.codec.value == name.split()[0]
+    assert parsed.codec.value == name.split(maxsplit=1)[0]
     assert parsed.stream is not None
     assert parsed.stream.bit_depth == (10 if "10 bit" in name else 8)
 
@@ -187,7 +187,6 @@ def test_offsets_from_the_start_of_a_file_that_the_segment_was_cut_from() -> Non
     whole = make(RECIPES["h264 file offsets"])
     parsed = fmp4.parse_init(init)
     unit = fmp4.first_access_unit(parsed, segment, complete=True)
-    agrees(unit, demux(whole), 1) if unit.moment_s else None
     assert decode_alone("h264", unit.data) == demux(whole).keys[1][1]
     first = fmp4.first_access_unit(parsed, whole, complete=True)
     assert decode_alone("h264", first.data) == demux(whole).keys[0][1]

@@ -101,6 +101,25 @@ def test_every_truncation_gives_the_same_picture_or_asks_for_more(name: str) -> 
     assert 0 < whole.head_bytes < len(segment)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_heads_that_double_end_at_the_same_picture(name: str) -> None:
+    ts = make(RECIPES[name])
+    whole = mpegts.first_access_unit(ts, complete=True)
+    for first in (1, 188, 1000, 3001):
+        length = first
+        while True:
+            head = ts[:length]
+            try:
+                unit = mpegts.first_access_unit(head, complete=len(head) == len(ts))
+            except NeedMoreData as shortage:
+                assert shortage.total_bytes is None
+                length *= 2
+                continue
+            break
+        assert same(unit, whole)
+        assert unit.head_bytes == whole.head_bytes
+
+
 @pytest.mark.parametrize("name", ["h264", "hevc"])
 def test_a_complete_segment_that_ends_inside_its_picture_is_truncated(name: str) -> None:
     units = access_units(make(RECIPES[name]))
@@ -271,6 +290,13 @@ def test_av1_in_a_transport_stream_is_unsupported() -> None:
     with pytest.raises(MediaError) as caught:
         mpegts.first_access_unit(writer.data, complete=False)
     assert caught.value.reason == "unsupported-codec"
+
+
+def test_a_stream_of_tiny_units_is_given_up() -> None:
+    data = b"\x00\x00\x01\x0c" * 70_000
+    with pytest.raises(MediaError) as caught:
+        mpegts.first_access_unit(ts_writer.plain([Unit(data, 0, 0, False)]), complete=False)
+    assert caught.value.reason == "corrupt"
 
 
 def test_scrambled_video_is_unsupported() -> None:

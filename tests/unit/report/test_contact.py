@@ -134,6 +134,15 @@ def test_a_long_or_hostile_label_neither_fails_nor_leaves_its_strip(tmp_path):
         assert is_colour(tile(image, 0, 0), RED)
 
 
+def test_an_old_sheet_is_replaced_not_written_over(tmp_path):
+    out, opened = tmp_path / "sheet.jpg", tmp_path / "somebody has it open"
+    out.write_bytes(b"old")
+    opened.hardlink_to(out)
+    contact_sheet([("x", [picture(tmp_path / "r.png", RED)])], out)
+    assert opened.read_bytes() == b"old"
+    assert sheet(out).shape[0] == ROW
+
+
 def test_a_sheet_that_cannot_be_written_leaves_the_old_one_and_nothing_beside(tmp_path, monkeypatch):
     red = picture(tmp_path / "in" / "r.png", RED)
     out = tmp_path / "out" / "sheet.jpg"

@@ -109,7 +109,9 @@ def test_media_shorter_than_listed_moves_the_end_guard() -> None:
 def test_rounds_interleave_broadcasters() -> None:
     wishes = [Wish(vod(n, broadcaster=str(n % 3), duration_s=60)) for n in range(9)]
     visits = list(plan_visits(1, wishes, Sample(round_size=4)))
-    ranked = sorted((visit.rank(place), visit.source.broadcaster_id) for visit in visits for place in range(visit.count))
+    ranked = sorted(
+        (visit.rank(place), visit.source.broadcaster_id) for visit in visits for place in range(visit.count)
+    )
     first_round = [broadcaster for rank, broadcaster in ranked if rank.round == 0]
     assert sorted(first_round) == sorted(["0", "1", "2"] * 4)
     assert len({rank for rank, _ in ranked}) == sum(visit.count for visit in visits)

@@ -49,6 +49,11 @@ def test_a_reel_knows_its_gops(reel):
     assert bytes.fromhex(reel.codecs[5:]) == reel.configuration[1:4]
 
 
+def test_a_reel_ends_where_its_footage_is_said_to_end(source):
+    assert len(Reel(source, 8.0).gops) == 4
+    assert len(Reel(source, 8.1).gops) == 5
+
+
 @pytest.mark.parametrize("gops", [[0], [2], [1, 2, 3], [5, 0, 1]])
 def test_a_transport_stream_segment_holds_the_same_pictures(reel, pictures, gops):
     found = decoded(reel.ts(gops, 20.0))

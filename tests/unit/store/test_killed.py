@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import shutil
 from collections.abc import Callable
@@ -175,6 +176,27 @@ def test_killed_at_any_step_of_undoing_a_whole_batch(before: Path, tmp_path: Pat
         assert sorted(p.name for p in (root / "data").iterdir()) == ["test", "train"]
 
 
+def test_recovery_frees_space_before_it_needs_some(before: Path, tmp_path: Path, disk_steps: DiskSteps) -> None:
+    """After a full disk: staged files go before metadata is written again."""
+    torn, books = copies(before, tmp_path, "torn"), published(before)
+    undisturbed(before, tmp_path, disk_steps)
+    validation_moves = next(
+        n for n, s in enumerate(disk_steps.steps) if re.match("os.rename.*data/validation$", s)
+    )
+    with pytest.raises(Killed):
+        disk_steps.run(lambda: publish(torn, books, disk_steps), validation_moves + 1)
+    disk_steps.run(lambda: recover(torn, books))
+    steps = disk_steps.steps
+    staged = [
+        n for n, s in enumerate(steps) if s.startswith("os.remove") and s.endswith(("13250.jpg", "14250.jpg"))
+    ]
+    written = [n for n, s in enumerate(steps) if s.startswith("open")]
+    assert len(staged) == 2
+    assert written
+    assert max(staged) < min(written)
+    assert_committed(torn, books)
+
+
 def test_killed_at_any_step_of_a_removal(before: Path, tmp_path: Path, disk_steps: DiskSteps) -> None:
     dataset = Dataset.open(before)
     dataset.publish(batch_of(dataset, *WANTED), nothing)
@@ -210,8 +232,11 @@ def test_metadata_lists_no_image_before_it_is_on_the_medium(before: Path, disk_s
     assert "fsync" in steps[last_image : rows_in[0]]
     assert steps[rows_in[0] + 1] == "fsync"
     assert rows_in[0] < commit
-    written = [n for n, s in enumerate(steps) if s.startswith("open") and ".classes" not in s]
-    assert all(steps[n + 1] == "fsync" for n in written)
+    first_move = next(n for n, step in enumerate(steps) if step.startswith("os.rename") and "staging" in step)
+    staged = [step for step in steps[:first_move] if step.startswith("open") and "staging" in step]
+    assert len(staged) == len(WANTED) + 3 + 1  # images, metadata, intent
+    begun = next(n for n, step in enumerate(steps) if step.startswith("open") and "staging" in step)
+    assert steps[begun:first_move].count("fsync") >= len(staged)
 
 
 @pytest.mark.long

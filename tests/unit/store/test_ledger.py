@@ -42,15 +42,15 @@ def outcome(ledger: Ledger, rank: Rank, **columns: Any) -> Outcome:
 
 
 def kept(ledger: Ledger, rank: Rank, name: str, phash: int, **columns: Any) -> Outcome:
-    return outcome(ledger, rank, verdict="kept", reason="", file_name=name, phash=phash, sha256="0" * 64, **columns)
+    return outcome(
+        ledger, rank, verdict="kept", reason="", file_name=name, phash=phash, sha256="0" * 64, **columns
+    )
 
 
 def open_pass(ledger: Ledger, *vods: Vod) -> int:
     pass_id = ledger.new_pass_id()
     wishes = [Wish(vod) for vod in vods]
-    ledger.commit_pass(
-        pass_id, "7", "vod", opened_at=NOW, listing={}, visits=plan_visits(pass_id, wishes, SAMPLE)
-    )
+    ledger.commit_pass(pass_id, "7", "vod", opened_at=NOW, listing={}, visits=plan_visits(pass_id, wishes, SAMPLE))
     return pass_id
 
 

@@ -277,6 +277,26 @@ def test_passing_faults_cost_nothing(fault: Answerer) -> None:
     assert len(found) == 4
 
 
+def test_an_endless_drip_is_cut() -> None:
+    async def drip(request: web.Request, server: StandIn) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while not server.gate.is_set():
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+        return response
+
+    async def test(server: StandIn) -> None:
+        server.answers = {GQL: lambda request, n: drip(request, server)}
+        fetch = QUICK.model_copy(update={"attempts": 1, "read_timeout_s": 0.05})
+        async with resolver(server, fetch=fetch) as door:
+            with pytest.raises(SourceError) as caught:
+                await asyncio.wait_for(door.renditions(vod()), 5)
+            assert caught.value.reason == "unavailable"
+
+    run(test)
+
+
 def test_an_endless_answer_is_cut() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -476,6 +496,9 @@ def test_logs_hold_no_token(
     async def test(server: StandIn) -> None:
         server.answers = answers
         async with resolver(server) as door:
+            logging.getLogger("streamlink.plugins.twitch").error(
+                "token %s", SIGNATURE
+            )  # cut off, whatever it logs
             await asyncio.gather(door.renditions(vod()), return_exceptions=True)
 
     with caplog.at_level(logging.DEBUG):
