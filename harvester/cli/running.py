@@ -179,7 +179,7 @@ def _picture(opened: OpenDataset, out: Path) -> Path | None:
 
 def _finish(report: RunReport, term: Terminal) -> None:
     if not (term.quiet or term.as_json):
-        term.out.print(summary(report))
+        term.out.print(summary(report), crop=False)
     else:
         for line in report.errors:
             term.err.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
@@ -108,6 +108,7 @@ class Transport:
             headers={"User-Agent": USER_AGENT},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=not self._hosts.loopback,  # a proxy of the environment is for the real world only
+            trace_configs=[self._counting()],
         )
         return self
 
@@ -116,6 +117,18 @@ class Transport:
     ) -> None:
         if self._opened is not None:
             await self._opened.close()
+
+    def _counting(self) -> aiohttp.TraceConfig:
+        """Counts a request when it goes out: one that is cancelled while it waits for a connection never did."""
+
+        async def sent(
+            _session: aiohttp.ClientSession, context: SimpleNamespace, _sent: aiohttp.TraceRequestHeadersSentParams
+        ) -> None:
+            self._traffic.sent(context.trace_request_ctx)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(sent)
+        return trace
 
     async def get(
         self, url: str, *, kind: RequestKind, byte_range: ByteRange | None = None, limit_bytes: int
@@ -177,12 +190,13 @@ class Transport:
     async def _answer(
         self, method: str, url: URL, kind: RequestKind, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send once and count it; whatever the network does to us becomes a :class:`FetchError`."""
+        """Send once; whatever the network does to us becomes a :class:`FetchError`."""
         if self._opened is None:
             raise RuntimeError("a Transport is used inside 'async with'")
-        self._traffic.sent(kind)
         try:
-            async with self._opened.request(method, url, headers=headers, allow_redirects=False) as answer:
+            async with self._opened.request(
+                method, url, headers=headers, allow_redirects=False, trace_request_ctx=kind
+            ) as answer:
                 yield answer
         except TimeoutError:
             raise FetchError(f"{where(url)}: no answer in time", reason="timeout") from None
