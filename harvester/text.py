@@ -17,8 +17,9 @@ _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))]
 )
 
+#: A value ends at ``&`` or white space; a decoded playback token is JSON and may hold spaces and quotes.
 _SECRET_QUERY = re.compile(
-    r"(?i)\b(client_secret|access_token|token|sig|nauth|nauthsig|signature|client_id)=[^&\s\"'<>]+"
+    r"(?i)\b(client_secret|access_token|token|sig|nauth|nauthsig|signature|client_id)=(?:\{[^&]*|[^&\s]+)"
 )
 _SECRET_HEADER = re.compile(r"(?i)\b(bearer|oauth)\s+[a-z0-9._~+/=-]{6,}")
 

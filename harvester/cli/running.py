@@ -27,9 +27,10 @@ from harvester.pipeline.sinks import DatasetSink
 from harvester.report.contact import contact_sheet
 from harvester.report.ending import Ending, conclude
 from harvester.report.summary import RunReport, summary
-from harvester.store.card import facts_of, write_card
+from harvester.store.card import write_card
 from harvester.store.layout import STATE
 from harvester.store.verify import rules_record
+from harvester.version import __version__
 
 CONTACT_SHEET = "contact-sheet.jpg"
 
@@ -99,7 +100,7 @@ def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunRepo
         term.say(f"run {run_id}: decoder {describe(config.decode)}")
         ending = asyncio.run(_harvest(_Session(config, request, opened, clock, run_id, secret), term))
         report = conclude(ending, config.run, out, _picture(opened, out))
-        write_card(out, facts_of(opened.dataset, config.rights.basis))
+        write_card(out, opened.dataset.card_facts(__version__, config.rights.basis))
         opened.ledger.end_run(run_id, clock.now(), report.to_json())
     return report
 

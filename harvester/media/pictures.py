@@ -131,7 +131,7 @@ class PictureScan:
         if not slices or (self._awaits_field() and (piece is None or _completes_frame(slices[-1], piece))):
             return False
         if piece is None:
-            return role in OPENING or self._picture.after_end
+            return role in OPENING
         last = slices[-1]
         between = self._picture.next_begin is not None or self._picture.after_end
         return between or piece.first or piece.identity != last.identity

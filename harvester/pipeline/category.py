@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 
 from harvester.model import Category, Rank
 from harvester.pipeline.deciding import Judge, Ruling
@@ -15,7 +16,7 @@ from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Decision
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
 from harvester.pipeline.window import Window
-from harvester.pipeline.work import Capped, Item, OpenSources, Result, Worker
+from harvester.pipeline.work import Capped, Item, OpenSources, Result, Void, Worker
 from harvester.sampling.plan import Visit
 from harvester.store.ledger import Ledger, OpenPass
 
@@ -28,12 +29,15 @@ LOWEST_YIELD = 0.25
 
 @dataclass(slots=True)
 class CategoryBooks:
-    """What a run did in one category. ``total`` kept frames in the dataset; ``taken``: targets taken up now."""
+    """What a run did in one category.
+
+    ``total``: kept frames in the dataset; ``under_way``: ranks of targets taken up and not yet decided.
+    """
 
     category: Category
     total: int
     target: int | None = None
-    taken: int = 0
+    under_way: set[Rank] = field(default_factory=set)
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -47,7 +51,12 @@ class CategoryBooks:
     @property
     def pending(self) -> int:
         """Targets taken up and left undecided."""
-        return max(0, self.taken - self.decided)
+        return len(self.under_way)
+
+    @property
+    def taken(self) -> int:
+        """Targets taken up by this run."""
+        return self.decided + self.pending
 
     @property
     def met(self) -> bool:
@@ -94,6 +103,7 @@ class CategoryWalk:
         self._judge = judge
         self._books = books
         self._pass = open_pass
+        judge.begin(open_pass)
         self._undecided = 0
         self._progress = asyncio.Event()
 
@@ -127,21 +137,21 @@ class CategoryWalk:
                     await self._stage.window.release()
                     return False
                 self._undecided += 1
-                queue.put_nowait(Item(rank, visit, place, asyncio.create_task(self._begin(visit, place))))
+                queue.put_nowait(Item(rank, visit, place, asyncio.create_task(self._begin(rank, visit, place))))
             return True
         finally:
             queue.put_nowait(None)
 
-    async def _begin(self, visit: Visit, place: int) -> Result:
+    async def _begin(self, rank: Rank, visit: Visit, place: int) -> Result:
+        taken = partial(self._books.under_way.add, rank)
+        if self._judge.is_lost(visit.source):
+            return Void()
         if self._judge.fold.capped(visit.source.broadcaster_id):
-            self._taken()
+            taken()
             return Capped()
-        result = await self._stage.worker.take(visit, place, self._taken)
+        result = await self._stage.worker.take(visit, place, taken)
         self._stage.bounds.check()
         return result
-
-    def _taken(self) -> None:
-        self._books.taken += 1
 
     def _ranks(self) -> Iterator[tuple[Rank, Visit, int]]:
         """Places of the pass in rank order, after the last one decided; one round in memory at a time."""
@@ -172,6 +182,7 @@ class CategoryWalk:
             await self._drop(item)
             raise
         ruling = self._judge.decide(item, result)
+        self._books.under_way.discard(item.rank)
         self._undecided -= 1
         self._progress.set()
         if item.place == item.visit.count - 1:

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from harvester.clock import Clock
-from harvester.model import Category, Frame, Source, Vod, VodType
+from harvester.model import Category, Frame, Source, SourceKind, Vod, VodType
 from harvester.pipeline.sinks import Decision, Rendered, Sink
 from harvester.pipeline.work import Capped, Failed, Item, Measured, Result, Void
 from harvester.sampling.labels import label_of
 from harvester.stats import StageTimes
 from harvester.store.classes import ClassEntry
 from harvester.store.layout import frame_file_name
-from harvester.store.ledger import RETRY_WAITS, Ledger
+from harvester.store.ledger import RETRY_WAITS, Ledger, OpenPass
 from harvester.store.records import Outcome
 from harvester.text import printable, redact
 from harvester.version import __version__
@@ -52,20 +52,32 @@ class Judge:
     clock: Clock
     times: StageTimes
     short_side: int
-    _failed_sources: set[tuple[str, str]] = field(default_factory=set)
+    _lost: set[tuple[SourceKind, str]] = field(default_factory=set)
+
+    def begin(self, open_pass: OpenPass) -> None:
+        """Go on with a pass, from what is committed of it."""
+        self._lost.clear()
+        self._lost.update(open_pass.lost)
+
+    def is_lost(self, source: Source) -> bool:
+        """True once the source could not be opened at a decided rank of the pass: no later rank has a target."""
+        return (source.kind, source.id) in self._lost
 
     def decide(self, item: Item, result: Result) -> Ruling | None:
-        """The next ruling of the category; None where there is no such target."""
+        """The next ruling of the category; None where there is no such target.
+
+        What was decided before counts first: ``result`` depends on how far ahead its work was begun.
+        """
         source = item.visit.source
+        if self.is_lost(source):
+            return None
+        if self.fold.capped(source.broadcaster_id):
+            return Ruling(self._drop(item, BROADCASTER_CAP), source)
         match result:
             case Void():
                 return None
-            case Failed(whole_source=True) if (source.kind, source.id) in self._failed_sources:
-                return None
             case Failed():
                 return Ruling(self._failure(item, result), source)
-            case _ if self.fold.capped(source.broadcaster_id):
-                return Ruling(self._drop(item, BROADCASTER_CAP), source)
             case Measured():
                 return self._verdict(item, result)
             case Capped():
@@ -115,7 +127,7 @@ class Judge:
         source = item.visit.source
         k = None if result.whole_source else item.visit.target_number(item.place)
         if result.whole_source:
-            self._failed_sources.add((source.kind, source.id))
+            self._lost.add((source.kind, source.id))
         return self._outcome(
             item,
             seq=self.ledger.next_seq(),
@@ -127,11 +139,14 @@ class Judge:
         )
 
     def _retry_at(self, result: Failed, source: Source, k: int | None) -> datetime | None:
-        """When a passing failure is due again; None for a lasting one, or after the last retry."""
+        """When a passing failure is due again; None for a lasting one, or after the last retry.
+
+        Counted from the start of the run: how fast it is must not decide what a later pass takes up.
+        """
         failures = self.ledger.failures_of(self.category.id, source.kind, source.id, k)
         if not result.error.retryable or failures >= len(RETRY_WAITS):
             return None
-        return self.clock.now() + RETRY_WAITS[failures]
+        return self.clock.start + RETRY_WAITS[failures]
 
     def _outcome(self, item: Item, **columns: Any) -> Outcome:
         source = item.visit.source

@@ -15,7 +15,7 @@ from harvester.errors import HarvesterError, TryAgainLater, UnknownCategory
 from harvester.model import Category
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
 from harvester.pipeline.deciding import Judge
-from harvester.pipeline.listing import Lister, Request, find_categories, scope_key
+from harvester.pipeline.listing import Found, Lister, Request, find_categories, scope_key
 from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
@@ -166,28 +166,28 @@ class Harvest:
         )
 
     async def _category(self, stage: Stage, judge: Judge, request: Request) -> None:
-        """Passes of one category until its target is met or its sources are exhausted."""
+        """Passes of one category until its target is met or its sources are exhausted.
+
+        One listing a run; then what failed in a passing way, as long as it is due.
+        """
         books = self.result.books[judge.category.id]
         scope = scope_key(self._config.discover, request)
         listed = False
         while not books.met and not stage.bounds.check():
             open_pass = stage.ledger.open_pass(judge.category.id, scope)
             if open_pass is None:
-                if listed:
+                found = self._due(judge.category, request) if listed else await self._list(request, books)
+                if found is None or not found.wishes:
                     return
                 listed = True
-                open_pass = await self._list(judge.category, request, scope, books)
-                if open_pass is None:
-                    return
+                open_pass = self._commit_pass(judge.category, scope, found)
             if not await CategoryWalk(stage, judge, books, open_pass).run():
                 return
             await stage.publisher.after_all(partial(stage.ledger.finish_pass, open_pass.id))
 
-    async def _list(
-        self, category: Category, request: Request, scope: str, books: CategoryBooks
-    ) -> OpenPass | None:
-        """Close the listing of a new pass; None if there is nothing new, or it cannot be listed now."""
-        ledger = self._outside.ledger
+    async def _list(self, request: Request, books: CategoryBooks) -> Found | None:
+        """What a new pass would visit; None if it cannot be listed now."""
+        category = books.category
         try:
             found = await self.stop.or_stopped(self._lister.find(category, request))
         except Stopped:
@@ -196,18 +196,26 @@ class Harvest:
             self.result.errors.append(error)
             books.note = f"not listed: {error}"
             return None
-        if found.suspect and ledger.known_sources(category.id):
+        if found.suspect and self._outside.ledger.known_sources(category.id):
             self.result.errors.append(_suddenly_empty(category))
         if not found.wishes:
             books.note = "no sources listed" if found.suspect else "no new sources"
-            return None
+        return found
+
+    def _due(self, category: Category, request: Request) -> Found:
+        """What a pass after the one of this run's listing visits."""
+        return Found(tuple(self._lister.retries(category, request)))
+
+    def _commit_pass(self, category: Category, scope: str, found: Found) -> OpenPass:
+        """Close the listing of a new pass."""
+        ledger = self._outside.ledger
         pass_id = ledger.new_pass_id()
         visits = plan_visits(pass_id, found.wishes, self._config.sample)
         listing = {"left_out": dict(found.left_out), "stopped": found.listed}
         ledger.commit_pass(
             pass_id, category.id, scope, opened_at=self._outside.clock.now(), listing=listing, visits=visits
         )
-        return OpenPass(pass_id, None)
+        return OpenPass(pass_id)
 
     def _kept(self) -> int:
         return sum(books.kept for books in self.result.books.values())

@@ -12,7 +12,7 @@ from harvester.config import Discover, Sample
 from harvester.errors import UnknownCategory, UsageError
 from harvester.model import Category, Clip, Source, SourceKind, Vod
 from harvester.ports import Catalog, Listing, ListingScope
-from harvester.sampling.plan import Wish
+from harvester.sampling.plan import Wish, target_limit
 from harvester.store.ledger import Ledger
 
 
@@ -95,14 +95,13 @@ class Lister:
     forgotten: Callable[[Source], bool]
 
     async def find(self, category: Category, request: Request) -> Found:
-        """New sources of the category and failures that are due again."""
+        """New sources of the category and failures that are due again, for the first new pass of a run."""
         listings = await self._listings(category, request)
         sources = [source for listing in listings.values() for source in listing.sources]
         wishes, left_out = self._choose(category, sources)
         left_out["filtered"] += sum(listing.seen - len(listing.sources) for listing in listings.values())
-        retries = self._retries(category, request)
         return Found(
-            wishes=(*wishes, *retries),
+            wishes=(*wishes, *self.retries(category, request)),
             left_out=+left_out,
             listed={kind: listing.stopped for kind, listing in listings.items()},
             sources=sum(listing.seen for listing in listings.values()),
@@ -136,16 +135,25 @@ class Lister:
                 wishes.append(Wish(source))
         return wishes, left_out
 
-    def _retries(self, category: Category, request: Request) -> list[Wish]:
-        due = self.ledger.due_retries(category.id, self.clock.now())
+    def retries(self, category: Category, request: Request) -> list[Wish]:
+        """Failures that were due again when the run started, for a further pass of the same run."""
         wanted = self.discover.source_types if request.source is None else (request.source[0],)
         return [
-            Wish(source, retry)
-            for source, retry in due
+            wish
+            for source, targets in self.ledger.due_retries(category.id, self.clock.start)
             if source.kind in wanted
             and not self.forgotten(source)
             and (request.source is None or source.id == request.source[1])
+            and (wish := self._retry(source, targets)) is not None
         ]
+
+    def _retry(self, source: Source, targets: tuple[int, ...] | None) -> Wish | None:
+        """The failed targets of a source, or (None) all of one that could not be opened; less what is decided."""
+        if targets is None:
+            decided = self.ledger.decided_targets(source.category_id, source.kind, source.id)
+            if decided:
+                targets = tuple(k for k in range(target_limit(source, self.sample)) if k not in decided)
+        return None if targets == () else Wish(source, targets)
 
 
 def _single(source: Source) -> Listing[Vod] | Listing[Clip]:

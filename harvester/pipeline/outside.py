@@ -20,8 +20,6 @@ from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
 from harvester.transport import Transport
-from harvester.twitch.helix import HelixCatalog
-from harvester.twitch.playback import StreamlinkResolver
 
 LEDGER_FILE = "ledger.sqlite3"
 
@@ -104,6 +102,9 @@ async def reach(
     forgotten: Callable[[Source], bool],
 ) -> AsyncIterator[Outside]:
     """Connect to the configured world. Raises ConfigError, CredentialsRefused or TryAgainLater."""
+    from harvester.twitch.helix import HelixCatalog  # half a second of imports that --help and status do not need
+    from harvester.twitch.playback import StreamlinkResolver
+
     require_rights(config)
     traffic = Traffic()
     codecs = supported_codecs(config.decode)

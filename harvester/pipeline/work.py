@@ -132,7 +132,7 @@ class Worker:
         return Measured(k, located.offset_s, located.rendition, self._decoders.name, picture, measurement)
 
     async def _read(self, source: Source, opened: OpenSource, k: int) -> Located:
-        with self._times.waiting("fetch"):
+        with self._times.waiting("network"):
             try:
                 return await opened.read(opened.targets[k])
             except FetchError as error:

@@ -113,7 +113,9 @@ class RunReport:
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stages: Mapping[str, float] = field(default_factory=dict)  # busy seconds, summed over threads
-    waits: Mapping[str, float] = field(default_factory=dict)  # seconds waited for work, summed over tasks
+    waits: Mapping[str, float] = field(
+        default_factory=dict
+    )  # seconds that targets waited for it, summed over those under way
     contact_sheet: str = ""  # path of the picture, "" if there is none
 
     def __post_init__(self) -> None:
@@ -269,13 +271,13 @@ def _speed(report: RunReport) -> str:
 
 
 def _stages(report: RunReport) -> str:
-    """Busy seconds by stage, the busiest first, and which stage starves: waits longest for work."""
+    """Busy seconds by stage, the busiest first, and what targets waited for, summed over all under way."""
     busy = sorted(report.stages.items(), key=lambda item: (-item[1], item[0]))
     text = ", ".join(f"{printable(name)} {seconds:.1f} s" for name, seconds in busy)
-    if not any(report.waits.values()):
-        return text
-    starving, seconds = max(report.waits.items(), key=lambda item: (item[1], item[0]))
-    return f"{text}{'; ' * bool(text)}{printable(starving)} starves: it waited {seconds:.1f} s for work"
+    waits = ", ".join(
+        f"{seconds:.1f} s for {printable(what)}" for what, seconds in report.waits.items() if seconds
+    )
+    return f"{text}{'; ' * bool(text)}targets waited {waits}" if waits else text
 
 
 def _notes(report: RunReport) -> list[str]:

@@ -7,7 +7,6 @@ outside: they reach the text only through :func:`inert`.
 from __future__ import annotations
 
 import string
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,12 +18,9 @@ from harvester.store.classes import ClassEntry
 from harvester.store.disk import changing, replace_durably
 from harvester.store.layout import Layout
 from harvester.text import printable
-from harvester.version import __version__
 
 if TYPE_CHECKING:
     import jinja2
-
-    from harvester.store.dataset import Dataset
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 
@@ -62,21 +58,6 @@ class CardFacts:
     def count(self, split: SplitName) -> int:
         """Images in a split."""
         return sum(int(getattr(row, split)) for row in self.categories)
-
-
-def facts_of(dataset: Dataset, rights_basis: str) -> CardFacts:
-    """The facts of a dataset as its metadata has them now."""
-    splits: Counter[tuple[int, SplitName]] = Counter()
-    sources: Counter[str] = Counter()
-    for frame in dataset.frames():
-        splits[frame.label_id, frame.split] += 1
-        sources[frame.source_type] += 1
-    rows = (
-        CategoryCount(entry, *(splits[entry.label_id, split] for split in SPLITS)) for entry in dataset.classes
-    )
-    return CardFacts(
-        __version__, rights_basis, tuple(row for row in rows if row.total), dict(sorted(sources.items()))
-    )
 
 
 def write_card(root: Path, facts: CardFacts) -> None:

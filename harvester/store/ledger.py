@@ -27,17 +27,22 @@ from harvester.store.records import Outcome, outcome_row, source_from, source_re
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_VERSION = 1
 
-#: Waits before a target that failed in a passing way is due again, by number of failures so far: the first retry
-#: comes with the next run, a source that stays broken is left after the last (five looks over four days).
+#: Waits before a target that failed in a passing way is due again, counted from the start of the run, by number of
+#: failures so far: the first retry follows in the same run, once everything else is decided; what stays broken is
+#: left after the last (five looks over four days).
 RETRY_WAITS = (timedelta(0), timedelta(hours=1), timedelta(hours=20), timedelta(hours=72))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPass:
-    """A pass that still has undecided targets; ``last`` is the rank decided last (None: none yet)."""
+    """A pass that still has undecided targets; ``last`` is the rank decided last (None: none yet).
+
+    ``lost``: sources that could not be opened at a decided rank; their later ranks have no target in this pass.
+    """
 
     id: int
-    last: Rank | None
+    last: Rank | None = None
+    lost: frozenset[tuple[SourceKind, str]] = frozenset()
 
 
 class Ledger:
@@ -100,7 +105,7 @@ class Ledger:
         pass_id = self._database.one(
             "SELECT min(id) FROM passes WHERE category_id = ? AND scope = ? AND done = 0", category_id, scope
         )
-        return None if pass_id is None else OpenPass(pass_id, self._last_rank(pass_id))
+        return None if pass_id is None else OpenPass(pass_id, self._last_rank(pass_id), self._lost(pass_id))
 
     def new_pass_id(self) -> int:
         """Number of the next pass."""
@@ -189,6 +194,17 @@ class Ledger:
             (source_from(kind, record), None if None in ks else tuple(sorted(k for k in ks if k is not None)))
             for (kind, record), ks in wanted.items()
         ]
+
+    def decided_targets(self, category_id: str, kind: SourceKind, source_id: str) -> set[int]:
+        """Numbers of the source's targets that a picture, or a cap, has decided: they are never fetched again."""
+        rows = self._database.rows(
+            "SELECT k FROM outcomes WHERE category_id = ? AND kind = ? AND source_id = ?"
+            " AND k IS NOT NULL AND verdict <> 'failed'",
+            category_id,
+            kind,
+            source_id,
+        )
+        return {k for (k,) in rows}
 
     def failures_of(self, category_id: str, kind: SourceKind, source_id: str, k: int | None) -> int:
         """How often that target (or, with None, opening that source) has failed so far."""
@@ -333,3 +349,7 @@ class Ledger:
             pass_id,
         )
         return Rank(*rows[0]) if rows else None
+
+    def _lost(self, pass_id: int) -> frozenset[tuple[SourceKind, str]]:
+        rows = self._database.rows("SELECT kind, source_id FROM outcomes WHERE pass_id = ? AND k IS NULL", pass_id)
+        return frozenset((kind, source_id) for kind, source_id in rows)

@@ -126,19 +126,24 @@ def _become(order: Mapping[str, Any]) -> None:
         Path(order["steps"]).write_text("\n".join(steps.taken))
 
 
-def serve() -> None:
-    """Fork a child for every ``start`` order on stdin, answer with its pid; with its status to a ``wait``."""
+def _load_everything() -> None:
+    """Import what a run imports at its first use, so that no child has to."""
     import av  # noqa: F401
     import cv2  # noqa: F401
-    import numpy  # noqa: F401
+    import jinja2  # noqa: F401
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
 
     import harvester.cli.main
     import harvester.decode.cpu
-    import harvester.vision.jpeg
-    import harvester.vision.measure  # noqa: F401
+    from harvester.store.metadata import SplitRows
 
+    SplitRows.empty()  # pyarrow looks for pandas here
+
+
+def serve() -> None:
+    """Fork a child for every ``start`` order on stdin, answer with its pid; with its status to a ``wait``."""
+    _load_everything()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:

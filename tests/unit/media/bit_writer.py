@@ -69,9 +69,9 @@ def parameter_sets() -> list[bytes]:
     return [b"\x67" + escape(sps.rbsp()), b"\x68" + escape(pps.rbsp())]
 
 
-def field(samples: np.ndarray, *, bottom: bool, idr: bool, frame_num: int = 0) -> bytes:
+def field(samples: np.ndarray, *, bottom: bool, idr: bool, frame_num: int = 0, slice_type: int = 7) -> bytes:
     """A field of two raw macroblocks (I_PCM). ``samples``: uint8 (2, 384), never 0."""
-    out = BitWriter().ue(0).ue(7).ue(0).u(4, frame_num).u(1, 1).u(1, bottom)
+    out = BitWriter().ue(0).ue(slice_type).ue(0).u(4, frame_num).u(1, 1).u(1, bottom)
     if idr:
         out.ue(0)
     out.u(4, int(bottom))

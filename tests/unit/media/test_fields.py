@@ -11,7 +11,7 @@ from harvester.errors import MediaError, NeedMoreData
 from harvester.media import mpegts
 from harvester.media.h264 import H264Syntax
 from harvester.media.nal import sample_picture
-from tests.unit.media.bit_writer import field, frame_of, parameter_sets
+from tests.unit.media.bit_writer import BitWriter, field, frame_of, parameter_sets
 from tests.unit.media.footage import Unit, decode_alone
 from tests.unit.media.ts_writer import plain
 
@@ -73,3 +73,26 @@ def test_a_sample_with_both_fields() -> None:
     assert found is not None
     assert decode_alone("h264", found.data) == EXPECTED
     assert struct.unpack(">I", found.data[:4]) == (1,)
+
+
+@pytest.mark.parametrize(("count", "found"), [(0, True), (1, False), (None, False)])
+def test_an_intra_picture_is_a_way_in_only_with_a_recovery_point_right_there(
+    count: int | None, found: bool
+) -> None:
+    point = [] if count is None else [b"\x06\x06\x01" + BitWriter().ue(count).u(4, 9).packed()[:1] + b"\x80"]
+    fields = [field(SAMPLES[number], bottom=bool(number), idr=False) for number in (0, 1)]
+    picture = sample_picture(H264Syntax(), [*parameter_sets(), *point, *fields])
+    assert (picture is not None) is found
+    if picture is not None:
+        assert picture.leading
+        assert decode_alone("h264", picture.data) == EXPECTED
+
+
+def test_predicted_slices_are_no_way_in() -> None:
+    point = b"\x06\x06\x01\xa4\x80"
+    predicted = field(SAMPLES[0], bottom=False, idr=False, slice_type=5)
+    second = field(SAMPLES[1], bottom=True, idr=False)
+    assert sample_picture(H264Syntax(), [*parameter_sets(), point, predicted, second]) is None
+    with pytest.raises(MediaError) as caught:
+        sample_picture(H264Syntax(), [*parameter_sets(), field(SAMPLES[0], bottom=False, idr=True, slice_type=5)])
+    assert caught.value.reason == "corrupt"

@@ -27,6 +27,7 @@ RECIPES = {
     "h264 file offsets": recipe(flags="frag_keyframe+empty_moov", audio="first"),
     "h264 implied offsets": recipe(flags="frag_keyframe+empty_moov+omit_tfhd_offset", audio="first"),
     "h264 negative offsets": recipe(flags=DASH[0][1] + "+negative_cts_offsets"),
+    "h264 negative offsets, open gop": recipe(flags=DASH[0][1] + "+negative_cts_offsets", params="open-gop=1"),
     "h264 frame a fragment": recipe(flags="frag_every_frame+empty_moov+default_base_moof", params="open-gop=1"),
     "h264 cmaf": recipe(flags="cmaf+frag_keyframe+empty_moov"),
     "h264 slices": recipe(params="slices=3"),
@@ -100,6 +101,27 @@ def test_a_segment_from_a_later_key_picture(name: str) -> None:
     unit = fmp4.first_access_unit(fmp4.parse_init(init), segment, complete=True)
     agrees(unit, demux(init + segment))
     assert (unit.moment_s > 0) is (name != "h264")
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 5])
+def test_pictures_in_front_of_the_key_picture_count_for_its_moment(start: int) -> None:
+    init, boxes = split_init(make(RECIPES["h264 frame a fragment"]))
+    segment = b"".join(box.plain() for box in boxes[2 * start :])
+    unit = fmp4.first_access_unit(fmp4.parse_init(init), segment, complete=False)
+    agrees(unit, demux(init + segment))
+    assert unit.moment_s > 0.1
+
+
+def test_an_unknown_sample_description_is_corrupt() -> None:
+    init, segment = segment_from_key("h264", 0)
+    moof, mdat = parts(segment)[:2]
+    tfhd = find_box(moof.body, [b"traf", b"tfhd"])
+    flags = int.from_bytes(tfhd[1:4], "big") | 2
+    changed = b"\x00" + flags.to_bytes(3, "big") + tfhd[4:8] + struct.pack(">I", 9) + tfhd[8:]
+    body = shift_moof(replace_box(moof.body, [b"traf", b"tfhd"], changed), 4)
+    with pytest.raises(MediaError) as caught:
+        fmp4.first_access_unit(fmp4.parse_init(init), Part(b"moof", body).plain() + mdat.plain(), complete=True)
+    assert caught.value.reason == "corrupt"
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
+import av
 import pytest
 
 from harvester.errors import MediaError, NeedMoreData
@@ -232,3 +234,25 @@ def test_what_is_no_mp4_is_corrupt(data: bytes) -> None:
     with pytest.raises(MediaError) as caught:
         mp4.parse_index(data, total_bytes=len(data))
     assert caught.value.reason == "corrupt"
+
+
+def test_av1_frames_that_are_no_key_frames_are_no_pictures() -> None:
+    data = make(recipe("libsvtav1", frames=10))
+    entry = read(data).entries[0]
+    with av.open(io.BytesIO(data)) as file:
+        packets = [packet for packet in file.demux(file.streams.video[0]) if packet.size]
+    assert sum(packet.is_keyframe for packet in packets) < len(packets)
+    for packet in packets:
+        assert (entry.picture(bytes(packet)) is not None) is packet.is_keyframe
+
+
+@pytest.mark.parametrize(("bits", "found"), [(0x10, True), (0x00, False), (0x30, False), (0x90, False)])
+def test_an_av1_frame_must_be_a_key_frame_and_be_shown(bits: int, found: bool) -> None:
+    """show_existing_frame, frame_type and show_frame are the first four bits of a frame header."""
+    entry = read(make(RECIPES["av1"])).entries[0]
+    frame = b"\x32\x04" + bytes([bits]) + b"abc"
+    picture = entry.picture(b"\x12\x00" + frame)
+    assert (picture is not None) is found
+    if picture is not None:
+        assert picture.data.endswith(frame)
+        assert picture.data[0] >> 3 == 1

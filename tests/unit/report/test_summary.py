@@ -46,7 +46,7 @@ REPORT = RunReport(
     errors=("GET /seg?token=s3cret failed",),
     notes=("the clock is set",),
     stages={"decode": 1.5, "fetch": 20.0},
-    waits={"decode": 11.2, "publish": 1.0},
+    waits={"the network": 11.2, "publish": 1.0},
     contact_sheet="/data/set/sheet.jpg",
 )
 
@@ -209,7 +209,7 @@ def test_the_summary_says_what_happened():
         "received 3.4 MB (media 3.4 MB, helix 999 B)",
         "speed    1.6 frames/s",
         "decoder  cpu: no GPU here",
-        "stages   fetch 20.0 s, decode 1.5 s; decode starves: it waited 11.2 s for work",
+        "stages   fetch 20.0 s, decode 1.5 s; targets waited 11.2 s for the network, 1.0 s for publish",
         "dataset  /data/set",
         "pictures /data/set/sheet.jpg",
         "note: the clock is set",
