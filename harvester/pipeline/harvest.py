@@ -178,6 +178,7 @@ class Harvest:
             if open_pass is None:
                 found = self._due(judge.category, request) if listed else await self._list(request, books)
                 if found is None or not found.wishes:
+                    books.note = books.note or ("" if books.target is None else "no more sources")
                     return
                 listed = True
                 open_pass = self._commit_pass(judge.category, scope, found)

@@ -6,6 +6,7 @@ import pytest
 
 from harvester.errors import MediaError
 from harvester.media import hevc
+from harvester.media.bitstream import unescape
 from harvester.media.hevc import HevcSyntax
 from harvester.media.nal import Role, sample_picture
 from harvester.media.pictures import PictureScan, syntax_for
@@ -131,9 +132,9 @@ def test_reserved_bits_in_front_of_the_slice_type(slice_type: int) -> None:
 
 @pytest.mark.parametrize(("flags", "interlaced"), [(0x80, False), (0x40, True), (0xC0, False), (0x00, False)])
 def test_the_source_flags_of_hevc(flags: int, interlaced: bool) -> None:
-    sps = hevc_sets()[1]
+    sps = unescape(hevc_sets()[1])
     changed = sps[:8] + bytes([sps[8] & 0x3F | flags]) + sps[9:]
-    assert hevc.parse_sps(changed).stream.interlaced is interlaced
+    assert hevc.parse_sps(escape(changed)).stream.interlaced is interlaced
 
 
 def test_a_picture_without_its_parameter_sets_is_passed_over() -> None:
