@@ -88,7 +88,7 @@ class _FrameStream:
             self._deliver(None)
 
     async def _harvest(self) -> None:
-        from harvester.pipeline.harvest import Harvest
+        from harvester.pipeline.harvest import Harvest, Store
         from harvester.pipeline.listing import Request
         from harvester.pipeline.outside import reach
         from harvester.pipeline.sinks import FrameSink
@@ -96,16 +96,15 @@ class _FrameStream:
 
         clock = Clock(self._config.run.start)
         ledger = Ledger(None)
-        sink = FrameSink(ledger, self._config, self._deliver)
-        async with reach(
-            self._config, self._secrets, ledger=ledger, sink=sink, clock=clock, forgotten=lambda _: False
-        ) as outside:
+        store = Store(ledger, FrameSink(ledger, self._config, self._deliver))
+        request = Request(categories=self._categories, frames=self._n)
+        async with reach(self._config, self._secrets, clock) as outside:
             harvest = Harvest(self._config, outside, uuid.uuid4().hex)
             self._ask_stop = partial(
                 asyncio.get_running_loop().call_soon_threadsafe, partial(harvest.stop.ask, "closed")
             )
             if not self._closed.is_set():
-                await harvest.run(Request(categories=self._categories, frames=self._n))
+                await harvest.run(store, await harvest.discover(request), request)
             self._ask_stop = None
         for error in harvest.result.errors:
             raise error

@@ -20,10 +20,8 @@ from harvester.config import Config, Credentials, Loaded, credentials
 from harvester.decode import describe, thread_count
 from harvester.errors import HarvesterError, MachineError
 from harvester.pipeline.outside import reach, require_rights
-from harvester.pipeline.sinks import FrameSink
 from harvester.ports import RateHeadroom
 from harvester.store.classes import holds_dataset
-from harvester.store.ledger import Ledger
 
 #: Least free disk space that is not worth a warning (bytes): some 10,000 frames of 720p.
 DISK_FLOOR_BYTES = 2 << 30
@@ -107,11 +105,7 @@ def _twitch(config: Config) -> Iterator[Check]:
 
 
 async def _headroom(config: Config, secret: Credentials) -> RateHeadroom:
-    ledger = Ledger(None)
-    sink = FrameSink(ledger, config, lambda _: None)
-    async with reach(
-        config, secret, ledger=ledger, sink=sink, clock=Clock(config.run.start), forgotten=lambda _: False
-    ) as outside:
+    async with reach(config, secret, Clock(config.run.start)) as outside:
         return await outside.catalog.headroom()
 
 

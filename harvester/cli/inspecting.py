@@ -19,7 +19,6 @@ from harvester.errors import UnknownCategory
 from harvester.pipeline.listing import Lister, Request, find_categories
 from harvester.pipeline.outside import OpenDataset, inspect_dataset, open_dataset, reach
 from harvester.pipeline.preview import CategoryPlan, preview
-from harvester.pipeline.sinks import FrameSink
 from harvester.report.overview import overview_text, plan_text
 from harvester.store.ledger import Ledger
 from harvester.store.overview import DatasetOverview, overview
@@ -67,9 +66,7 @@ async def _plan(
 ) -> tuple[list[CategoryPlan], list[UnknownCategory]]:
     ledger = opened.ledger if opened else Ledger(None)
     forgotten = opened.forgotten if opened else lambda _: False
-    sink = FrameSink(ledger, config, lambda _: None)
-    secret = credentials(os.environ)
-    async with reach(config, secret, ledger=ledger, sink=sink, clock=clock, forgotten=forgotten) as outside:
+    async with reach(config, credentials(os.environ), clock) as outside:
         found, unknown = await find_categories(outside.catalog, request)
         if not found and unknown:
             raise unknown[0]

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _guarded(args: list[str]) -> int:
     try:
-        result = group.main(args=args, prog_name="harvester", standalone_mode=False)
+        result = group.main(args=args or ["--help"], prog_name="harvester", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return _failed(args, "interrupted", 130, "interrupted")
     except click.ClickException as error:

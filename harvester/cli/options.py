@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +16,19 @@ from rich.console import Console
 
 from harvester.config import Loaded, load
 from harvester.errors import UsageError
+from harvester.model import SourceKind
 from harvester.pipeline.listing import Request
 from harvester.text import redact
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: Largest categories file read (bytes).
-CATEGORIES_FILE_BYTES = 1 << 20
+_SITE = r"(?:https?://)?(?:(?:www|m)\.)?twitch\.tv/"
+_REST = r"/?(?:[?#].*)?"
+_VOD = re.compile(rf"(?:{_SITE}(?:\w+/)?v(?:ideos?)?/|v)?(\d+){_REST}", re.ASCII)
+_CLIP = re.compile(rf"(?:(?:https?://)?clips\.twitch\.tv/|{_SITE}\w+/clip/)?([\w-]{{5,120}}){_REST}", re.ASCII)
+
+#: Longest categories file (characters): some 50,000 names, more than Twitch has with viewers.
+CATEGORIES_FILE_CHARS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +137,24 @@ def request_of(
 
 
 def _from_file(file: Path) -> tuple[str, ...]:
+    """Categories of a file, one a line; ``#`` begins a comment at the start of a line or after a space (C# is a
+    name). Raises UsageError."""
     try:
-        with file.open(encoding="utf-8") as lines:
-            text = lines.read(CATEGORIES_FILE_BYTES)
+        with file.open(encoding="utf-8-sig") as lines:
+            text = lines.read(CATEGORIES_FILE_CHARS + 1)
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"cannot read {file}: {why}") from None
-    return tuple(line for raw in text.splitlines() if (line := raw.partition("#")[0].strip()))
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"cannot read the categories file {file}: {why}") from None
+    if len(text) > CATEGORIES_FILE_CHARS or "\0" in text:
+        raise UsageError(f"{file} is no categories file: give one name or id a line")
+    bare = (re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in text.splitlines())
+    return tuple(filter(None, bare))
 
 
-def source_of(text: str) -> tuple[Any, str]:
-    """Kind and id of a source given as a URL of its page, a VOD's number or a clip's slug."""
-    import re
-
-    vod = re.fullmatch(r"(?:https?://)?(?:www\.|m\.)?twitch\.tv/(?:\w+/)?v(?:ideos?)?/(\d+)(?:[?#].*)?", text)
-    clip = re.fullmatch(
-        r"(?:https?://)?(?:clips\.twitch\.tv/|(?:www\.|m\.)?twitch\.tv/\w+/clip/)([\w-]+)(?:[?#].*)?", text
-    )
-    if vod or re.fullmatch(r"v?\d+", text):
-        return "vod", vod[1] if vod else text.lstrip("v")
-    if clip or re.fullmatch(r"[\w-]{5,120}", text):
-        return "clip", clip[1] if clip else text
+def source_of(text: str) -> tuple[SourceKind, str]:
+    """Kind and id of a source given as a URL of its page, a VOD's number or a clip's slug. Raises UsageError."""
+    if vod := _VOD.fullmatch(text):
+        return "vod", vod[1]
+    if clip := _CLIP.fullmatch(text):
+        return "clip", clip[1]
     raise UsageError(f"{text!r} is no VOD or clip: give the URL of its page, a VOD's number or a clip's slug")

@@ -6,8 +6,8 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,17 @@ from harvester.cli.progress import show
 from harvester.clock import Clock
 from harvester.config import Config, Credentials, credentials
 from harvester.decode import describe
-from harvester.errors import HarvesterError
-from harvester.pipeline.harvest import Harvest
+from harvester.errors import HarvesterError, MachineError
+from harvester.model import Category
+from harvester.pipeline.harvest import Harvest, Store
 from harvester.pipeline.listing import Request
 from harvester.pipeline.outside import OpenDataset, open_dataset, reach, require_rights
-from harvester.pipeline.sinks import DatasetSink
 from harvester.report.contact import contact_sheet
 from harvester.report.ending import Ending, conclude
 from harvester.report.summary import RunReport, summary
+from harvester.stats import Traffic
 from harvester.store.card import write_card
+from harvester.store.classes import holds_dataset
 from harvester.store.layout import STATE
 from harvester.store.verify import rules_record
 from harvester.version import __version__
@@ -81,14 +83,14 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """One run over one dataset."""
+    """One run into one dataset."""
 
     config: Config
     request: Request
-    opened: OpenDataset
+    out: Path
     clock: Clock
     run_id: str
-    secret: Credentials
+    term: Terminal
 
 
 def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunReport:
@@ -96,52 +98,79 @@ def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunRepo
     secret = credentials(os.environ)
     clock = Clock(config.run.start)
     run_id = f"{clock.start:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    with open_dataset(out, clock) as opened:
-        term.say(f"run {run_id}: decoder {describe(config.decode)}")
-        ending = asyncio.run(_harvest(_Session(config, request, opened, clock, run_id, secret), term))
-        report = conclude(ending, config.run, out, _picture(opened, out))
-        write_card(out, opened.dataset.card_facts(__version__, config.rights.basis))
-        opened.ledger.end_run(run_id, clock.now(), report.to_json())
-    return report
+    return asyncio.run(_harvest(_Session(config, request, out, clock, run_id, term), secret))
 
 
-async def _harvest(session: _Session, term: Terminal) -> Ending:
-    config, opened = session.config, session.opened
-    async with reach(
-        config,
-        session.secret,
-        ledger=opened.ledger,
-        sink=DatasetSink(opened.dataset, opened.ledger, config),
-        clock=session.clock,
-        forgotten=opened.forgotten,
-    ) as outside:
-        harvest = Harvest(config, outside, session.run_id)
+async def _harvest(session: _Session, secret: Credentials) -> RunReport:
+    """A dataset that is there is opened before Twitch is asked; a new one when it is known what comes into it."""
+    async with reach(session.config, secret, session.clock) as outside:
+        harvest = Harvest(session.config, outside, session.run_id)
+        with _signals(harvest), ExitStack() as stack:
+            opened = stack.enter_context(_begun(session, harvest)) if holds_dataset(session.out) else None
+            error = None
+            try:
+                if categories := await harvest.discover(session.request):
+                    opened = opened or stack.enter_context(_begun(session, harvest))
+                    await _shown(harvest, opened.store(session.config), categories, session)
+            except HarvesterError as caught:
+                error = caught
+            return _ended(session, outside.traffic, harvest, opened, error)
+
+
+@contextmanager
+def _begun(session: _Session, harvest: Harvest) -> Iterator[OpenDataset]:
+    """The run's dataset, with the run in its books."""
+    with open_dataset(session.out, session.clock) as opened:
+        session.term.say(f"run {session.run_id}: decoder {describe(session.config.decode)}")
         opened.ledger.begin_run(session.run_id, session.clock.start, rules_record(harvest.rules))
-        error = await _shown(harvest, session.request, term)
-        return Ending(
-            run_id=session.run_id,
-            harvested=harvest.result,
-            stop=harvest.stop,
-            error=error,
-            traffic=outside.traffic,
-            times=harvest.times,
-            seconds=session.clock.elapsed_s(),
-            decoder=str(describe(config.decode)),
-        )
+        yield opened
 
 
-async def _shown(harvest: Harvest, request: Request, term: Terminal) -> HarvesterError | None:
-    """Run the harvest with its progress on the terminal; what ended it early, if something did."""
-    showing = asyncio.create_task(show(harvest, term))
+async def _shown(harvest: Harvest, store: Store, categories: Sequence[Category], session: _Session) -> None:
+    """Run the harvest with its progress on the terminal."""
+    showing = asyncio.create_task(show(harvest, session.term))
     try:
-        with _signals(harvest):
-            await harvest.run(request)
-    except HarvesterError as error:
-        return error
+        await harvest.run(store, categories, session.request)
     finally:
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
-    return None
+
+
+def _ended(
+    session: _Session, traffic: Traffic, harvest: Harvest, opened: OpenDataset | None, error: HarvesterError | None
+) -> RunReport:
+    """The report of the run. What a full disk lets nobody write is left for the next run."""
+    sheet = None
+    try:
+        sheet = _pictured(session, opened) if opened else None
+    except MachineError as also:
+        error = error or also
+    ending = Ending(
+        run_id=session.run_id,
+        harvested=harvest.result,
+        stop=harvest.stop,
+        error=error,
+        traffic=traffic,
+        times=harvest.times,
+        seconds=session.clock.elapsed_s(),
+        decoder=str(describe(session.config.decode)),
+    )
+    if opened is None:
+        return conclude(ending, session.config.run)
+    report = conclude(ending, session.config.run, session.out, sheet)
+    try:
+        opened.ledger.end_run(session.run_id, session.clock.now(), report.to_json())
+    except MachineError:
+        if report.exit_code != MachineError.exit_code:
+            raise
+    return report
+
+
+def _pictured(session: _Session, opened: OpenDataset) -> Path | None:
+    """Bring card and contact sheet up to date; the sheet's path."""
+    sheet = _picture(opened, session.out)
+    write_card(session.out, opened.dataset.card_facts(__version__, session.config.rights.basis))
+    return sheet
 
 
 @contextmanager
@@ -179,7 +208,7 @@ def _picture(opened: OpenDataset, out: Path) -> Path | None:
 
 
 def _finish(report: RunReport, term: Terminal) -> None:
-    if not (term.quiet or term.as_json):
+    if report.dataset and not (term.quiet or term.as_json):
         term.out.print(summary(report), crop=False)
     else:
         for line in report.errors:

@@ -89,7 +89,7 @@ def sample_picture(syntax: Syntax, nals: Iterable[bytes]) -> RandomAccess | None
         role = syntax.role(nal[: syntax.header_bytes])
         if role is Role.SLICE:
             slices.append(syntax.read_slice(nal))
-            kept.append(nal.rstrip(b"\x00"))
+            kept.append(nal)
         elif role is Role.PARAMETERS and not slices:
             syntax.learn(nal)
         elif role is Role.SEI and not slices:

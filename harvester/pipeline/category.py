@@ -12,6 +12,7 @@ from functools import partial
 
 from harvester.model import Category, Rank
 from harvester.pipeline.deciding import Judge, Ruling
+from harvester.pipeline.listing import Lister
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Decision
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
@@ -86,6 +87,7 @@ class Stage:
     """What all categories of a run share."""
 
     ledger: Ledger
+    lister: Lister
     worker: Worker
     sources: OpenSources
     window: Window

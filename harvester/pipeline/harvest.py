@@ -12,7 +12,7 @@ from harvester.clock import Clock
 from harvester.config import Config
 from harvester.decode import supported_codecs, thread_count
 from harvester.errors import HarvesterError, TryAgainLater, UnknownCategory
-from harvester.model import Category
+from harvester.model import Category, Source
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
 from harvester.pipeline.deciding import Judge
 from harvester.pipeline.listing import Found, Lister, Request, find_categories, scope_key
@@ -36,16 +36,22 @@ CATEGORIES_AT_ONCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Everything a harvest needs of the outside, open and ready."""
+    """What a harvest needs of the world it harvests, connected."""
 
     catalog: Catalog
     resolver: Resolver
     transport: Transport
-    ledger: Ledger
-    sink: Sink
     clock: Clock
     traffic: Traffic
-    forgotten: Callable[..., bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where decisions go, and what is remembered of earlier ones."""
+
+    ledger: Ledger
+    sink: Sink
+    forgotten: Callable[[Source], bool] = lambda _: False
 
 
 @dataclass(slots=True)
@@ -58,7 +64,7 @@ class Harvested:
 
 
 class Harvest:
-    """One run. ``books`` may be read while it runs; ``stop`` ends it early."""
+    """One run: ``discover``, then ``run``. ``result`` may be read while it runs; ``stop`` ends it early."""
 
     def __init__(self, config: Config, outside: Outside, run_id: str) -> None:
         self._config = config
@@ -68,52 +74,55 @@ class Harvest:
         self.times = StageTimes()
         self.result = Harvested()
         self.rules = Rules(config.filter, config.dedupe.radius, config.sample.max_per_broadcaster)
-        self._lister = Lister(
-            outside.catalog,
-            outside.ledger,
-            config.discover,
-            config.sample,
-            outside.clock,
-            outside.forgotten,
-        )
 
-    async def run(self, request: Request) -> Harvested:
-        """Harvest. Raises HarvesterError when nothing can be done at all; else errors are in the result."""
+    async def discover(self, request: Request) -> list[Category]:
+        """The categories that are meant; none if the run is stopped meanwhile. Nothing is written yet.
+
+        Raises UnknownCategory if there is none of them, CredentialsRefused, TryAgainLater; of several categories
+        those that do not exist are errors in the result.
+        """
         try:
-            categories = await self.stop.or_stopped(self._discover(request))
+            found, unknown = await self.stop.or_stopped(find_categories(self._outside.catalog, request))
         except Stopped:
-            return self.result
+            return []
+        if not found:
+            raise _none_found(unknown)
+        self.result.errors.extend(unknown)
+        return found
+
+    async def run(self, store: Store, categories: Sequence[Category], request: Request) -> Harvested:
+        """Harvest. Raises HarvesterError when nothing can be done at all; else errors are in the result."""
+        self._open_books(store.ledger, categories, request.frames)
         decoders = Decoders(self._config)
         self.result.decoder = decoders.name
         executor = ThreadPoolExecutor(thread_count(self._config.decode), thread_name_prefix="decode")
         try:
-            await self._harvest(categories, request, decoders, executor)
+            await self._harvest(store, request, decoders, executor)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             decoders.close()
         return self.result
 
-    async def _discover(self, request: Request) -> list[Category]:
-        categories, unknown = await find_categories(self._outside.catalog, request)
-        if not categories:
-            raise _none_found(unknown)
-        self.result.errors.extend(unknown)
+    def _open_books(self, ledger: Ledger, categories: Sequence[Category], frames: int | None) -> None:
         for category in categories:
-            self._outside.ledger.remember_category(category, self._outside.clock.now())
-            total = self._outside.ledger.kept_count(category.id)
-            self.result.books[category.id] = CategoryBooks(category, total, request.frames)
-        return categories
+            ledger.remember_category(category, self._outside.clock.now())
+            total = ledger.kept_count(category.id)
+            self.result.books[category.id] = CategoryBooks(category, total, frames)
 
     async def _harvest(
-        self, categories: Sequence[Category], request: Request, decoders: Decoders, executor: ThreadPoolExecutor
+        self, store: Store, request: Request, decoders: Decoders, executor: ThreadPoolExecutor
     ) -> None:
         outside, config = self._outside, self._config
         opener = Opener(outside.resolver, outside.transport, config.sample, supported_codecs(config.decode))
         sources = OpenSources(opener)
-        publisher = Publisher(outside.sink, self.times)
+        publisher = Publisher(store.sink, self.times)
+        lister = Lister(
+            outside.catalog, store.ledger, config.discover, config.sample, outside.clock, store.forgotten
+        )
         bounds = Bounds(config.run, outside.clock, outside.traffic, self.stop, self._kept)
         stage = Stage(
-            ledger=outside.ledger,
+            ledger=store.ledger,
+            lister=lister,
             worker=Worker(sources, executor, decoders, self.times),
             sources=sources,
             window=Window(config.fetch.window_frames, config.fetch.window_mb << 20),
@@ -126,7 +135,7 @@ class Harvest:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(publisher.run())
-                await self._all_categories(stage, categories, request)
+                await self._all_categories(stage, store, request)
                 await publisher.finish()
         except* HarvesterError as errors:
             raise _first(errors) from None
@@ -134,10 +143,10 @@ class Harvest:
             timer.cancel()
             await sources.close()
 
-    async def _all_categories(self, stage: Stage, categories: Sequence[Category], request: Request) -> None:
+    async def _all_categories(self, stage: Stage, store: Store, request: Request) -> None:
         """Work on the categories, a few at once, in the order asked."""
         turn = asyncio.Semaphore(CATEGORIES_AT_ONCE)
-        judges = [self._judge(category) for category in categories]
+        judges = [self._judge(store, books.category) for books in self.result.books.values()]
 
         async def one(judge: Judge) -> None:
             async with turn:
@@ -147,20 +156,19 @@ class Harvest:
             for judge in judges:
                 group.create_task(one(judge))
 
-    def _judge(self, category: Category) -> Judge:
-        outside = self._outside
-        hashes, keys = outside.ledger.anchors(category.id)
+    def _judge(self, store: Store, category: Category) -> Judge:
+        hashes, keys = store.ledger.anchors(category.id)
         fold = CategoryFold(
-            self.rules, HashIndex.from_arrays(hashes, keys), outside.ledger.kept_by_broadcaster(category.id)
+            self.rules, HashIndex.from_arrays(hashes, keys), store.ledger.kept_by_broadcaster(category.id)
         )
         return Judge(
             run_id=self._run_id,
             category=category,
-            entry=outside.sink.label(category),
+            entry=store.sink.label(category),
             fold=fold,
-            ledger=outside.ledger,
-            sink=outside.sink,
-            clock=outside.clock,
+            ledger=store.ledger,
+            sink=store.sink,
+            clock=self._outside.clock,
             times=self.times,
             short_side=self._config.dataset.short_side,
         )
@@ -176,40 +184,35 @@ class Harvest:
         while not books.met and not stage.bounds.check():
             open_pass = stage.ledger.open_pass(judge.category.id, scope)
             if open_pass is None:
-                found = self._due(judge.category, request) if listed else await self._list(request, books)
+                found = _due(stage, request, books) if listed else await self._list(stage, request, books)
                 if found is None or not found.wishes:
                     books.note = books.note or ("" if books.target is None else "no more sources")
                     return
                 listed = True
-                open_pass = self._commit_pass(judge.category, scope, found)
+                open_pass = self._commit_pass(stage.ledger, judge.category, scope, found)
             if not await CategoryWalk(stage, judge, books, open_pass).run():
                 return
             await stage.publisher.after_all(partial(stage.ledger.finish_pass, open_pass.id))
 
-    async def _list(self, request: Request, books: CategoryBooks) -> Found | None:
+    async def _list(self, stage: Stage, request: Request, books: CategoryBooks) -> Found | None:
         """What a new pass would visit; None if it cannot be listed now."""
         category = books.category
         try:
-            found = await self.stop.or_stopped(self._lister.find(category, request))
+            found = await self.stop.or_stopped(stage.lister.find(category, request))
         except Stopped:
             return None
         except TryAgainLater as error:
             self.result.errors.append(error)
             books.note = f"not listed: {error}"
             return None
-        if found.suspect and self._outside.ledger.known_sources(category.id):
+        if found.suspect and stage.ledger.known_sources(category.id):
             self.result.errors.append(_suddenly_empty(category))
         if not found.wishes:
             books.note = "no sources listed" if found.suspect else "no new sources"
         return found
 
-    def _due(self, category: Category, request: Request) -> Found:
-        """What a pass after the one of this run's listing visits."""
-        return Found(tuple(self._lister.retries(category, request)))
-
-    def _commit_pass(self, category: Category, scope: str, found: Found) -> OpenPass:
+    def _commit_pass(self, ledger: Ledger, category: Category, scope: str, found: Found) -> OpenPass:
         """Close the listing of a new pass."""
-        ledger = self._outside.ledger
         pass_id = ledger.new_pass_id()
         visits = plan_visits(pass_id, found.wishes, self._config.sample)
         listing = {"left_out": dict(found.left_out), "stopped": found.listed}
@@ -220,6 +223,11 @@ class Harvest:
 
     def _kept(self) -> int:
         return sum(books.kept for books in self.result.books.values())
+
+
+def _due(stage: Stage, request: Request, books: CategoryBooks) -> Found:
+    """What a pass after the one of this run's listing visits."""
+    return Found(tuple(stage.lister.retries(books.category, request)))
 
 
 def _none_found(unknown: Sequence[UnknownCategory]) -> UnknownCategory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ from harvester.config import Config, Credentials
 from harvester.decode import supported_codecs
 from harvester.errors import ConfigError
 from harvester.model import Source
-from harvester.pipeline.harvest import Outside
-from harvester.pipeline.sinks import Sink
+from harvester.pipeline.harvest import Outside, Store
+from harvester.pipeline.sinks import DatasetSink
 from harvester.stats import Traffic
 from harvester.store.classes import holds_dataset
 from harvester.store.dataset import Dataset
@@ -23,6 +23,10 @@ from harvester.transport import Transport
 
 LEDGER_FILE = "ledger.sqlite3"
 
+#: Helix wants longer pauses than media hosts: 1, 2, 4, 8 s at most between its tries (facts) where the latter's
+#: first is half a second. This many of [fetch] retry_base_s.
+HELIX_PATIENCE = 2
+
 
 @dataclass(frozen=True, slots=True)
 class OpenDataset:
@@ -30,6 +34,10 @@ class OpenDataset:
 
     dataset: Dataset
     ledger: Ledger
+
+    def store(self, config: Config) -> Store:
+        """The dataset as a harvest sees it."""
+        return Store(self.ledger, DatasetSink(self.dataset, self.ledger, config), self.forgotten)
 
     def forgotten(self, source: Source) -> bool:
         """True if a tombstone keeps the source out."""
@@ -92,15 +100,7 @@ def require_rights(config: Config) -> None:
 
 
 @asynccontextmanager
-async def reach(
-    config: Config,
-    secrets: Credentials,
-    *,
-    ledger: Ledger,
-    sink: Sink,
-    clock: Clock,
-    forgotten: Callable[[Source], bool],
-) -> AsyncIterator[Outside]:
+async def reach(config: Config, secrets: Credentials, clock: Clock) -> AsyncIterator[Outside]:
     """Connect to the configured world. Raises ConfigError, CredentialsRefused or TryAgainLater."""
     from harvester.twitch.helix import HelixCatalog  # half a second of imports that --help and status do not need
     from harvester.twitch.playback import StreamlinkResolver
@@ -112,8 +112,15 @@ async def reach(
     try:
         async with (
             Transport(config.fetch, loopback=config.endpoints.loopback, traffic=traffic) as transport,
-            HelixCatalog(config.endpoints, config.discover, secrets, traffic, clock) as catalog,
+            HelixCatalog(
+                config.endpoints,
+                config.discover,
+                secrets,
+                traffic,
+                clock,
+                retry_base_s=HELIX_PATIENCE * config.fetch.retry_base_s,
+            ) as catalog,
         ):
-            yield Outside(catalog, resolver, transport, ledger, sink, clock, traffic, forgotten)
+            yield Outside(catalog, resolver, transport, clock, traffic)
     finally:
         resolver.close()

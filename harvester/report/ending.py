@@ -32,8 +32,10 @@ class Ending:
     decoder: str
 
 
-def conclude(ending: Ending, run: Run, dataset: Path, contact_sheet: Path | None = None) -> RunReport:
-    """The report of a run."""
+def conclude(
+    ending: Ending, run: Run, dataset: Path | None = None, contact_sheet: Path | None = None
+) -> RunReport:
+    """The report of a run; ``dataset`` None: it ended before one was opened."""
     code = exit_code(ending, run)
     books = list(ending.harvested.books.values())
     errors = [*([ending.error] if ending.error else []), *ending.harvested.errors]
@@ -45,7 +47,7 @@ def conclude(ending: Ending, run: Run, dataset: Path, contact_sheet: Path | None
         run_id=ending.run_id,
         status=status(ending, code, kept),
         exit_code=code,
-        dataset=str(dataset),
+        dataset=str(dataset or ""),
         decoder=ending.decoder,
         seconds=ending.seconds,
         planned=kept + dropped.total() + failed.total() + pending,

@@ -14,6 +14,7 @@ The other half of the module is the client for tests (:class:`Processes`) and th
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -33,8 +34,11 @@ from typing import Any
 
 from harvester.config import Sample
 from harvester.sampling.plan import choose_targets
+from harvester.sandbox import SandboxServer
 from harvester.store.records import source_from
 
+#: What a step can be.
+KINDS = ("step", "torn", "commit", "committed")
 SPLITS = ("train", "validation", "test")
 LEDGER = ".harvester/ledger.sqlite3"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -50,7 +54,7 @@ class Steps:
         self._root = os.path.realpath(root)
         self._kind, self._at = kind, at
         self._lock = threading.RLock()
-        self.taken: list[str] = []
+        self.taken: dict[str, list[str]] = {kind: [] for kind in KINDS}
 
     def install(self) -> None:
         """From now on."""
@@ -96,11 +100,9 @@ class Steps:
             self._step("step", f"{what} {full[len(self._root) :]}")
 
     def _step(self, kind: str, what: str, descriptor: int | None = None) -> None:
-        if kind != self._kind:
-            return
         with self._lock:
-            self.taken.append(what)
-            if len(self.taken) == self._at:
+            self.taken[kind].append(what)
+            if kind == self._kind and len(self.taken[kind]) == self._at:
                 if descriptor is not None:
                     os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
                 os.write(2, f"\nKILLED {kind} {self._at}: {what}\n".encode())
@@ -108,7 +110,10 @@ class Steps:
 
 
 def _become(order: Mapping[str, Any]) -> None:
-    """Turn this fresh child into the command that ``order`` names; ends in SystemExit."""
+    """Turn this fresh child into the command that ``order`` names, and end.
+
+    Nothing of the interpreter is taken down: that would cost as much as the command itself.
+    """
     for number, (name, flags) in enumerate([("/dev/null", 0), (order["out"], 577), (order["err"], 577)]):
         os.dup2(os.open(name, flags, 0o644), number)
     os.environ.clear()
@@ -121,9 +126,11 @@ def _become(order: Mapping[str, Any]) -> None:
     steps.install()
     try:
         main(order["args"])
-    finally:
+    except SystemExit as ended:
+        Path(order["steps"]).write_text(json.dumps(steps.taken))
         sys.stdout.flush()
-        Path(order["steps"]).write_text("\n".join(steps.taken))
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))
 
 
 def _load_everything() -> None:
@@ -136,6 +143,8 @@ def _load_everything() -> None:
 
     import harvester.cli.main
     import harvester.decode.cpu
+    import harvester.twitch.helix
+    import harvester.twitch.playback
     from harvester.store.metadata import SplitRows
 
     SplitRows.empty()  # pyarrow looks for pandas here
@@ -144,6 +153,7 @@ def _load_everything() -> None:
 def serve() -> None:
     """Fork a child for every ``start`` order on stdin, answer with its pid; with its status to a ``wait``."""
     _load_everything()
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
@@ -165,7 +175,7 @@ class Finished:
     code: int
     out: str
     err: str
-    steps: list[str]
+    steps: dict[str, list[str]]
 
     @property
     def killed(self) -> bool:
@@ -240,7 +250,7 @@ class Processes:
             file = Path(f"{base}.{name}")
             texts.append(file.read_text() if file.exists() else "")
             file.unlink(missing_ok=True)
-        return Finished(code, texts[0], texts[1], texts[2].splitlines())
+        return Finished(code, texts[0], texts[1], json.loads(texts[2] or "{}"))
 
     def _ask(self, order: Mapping[str, Any]) -> str:
         assert self._server.stdin is not None and self._server.stdout is not None
@@ -256,6 +266,7 @@ class Harvesting:
     """One command line, aimed at one world: ``arguments`` of ``harvester run`` besides --config, --out, --json."""
 
     processes: Processes
+    server: SandboxServer
     config: Path
     environ: Mapping[str, str]
     arguments: tuple[str, ...]
@@ -274,13 +285,14 @@ class Harvesting:
         assert done.code in (codes or (0,)), (done.code, done.err[-2000:])
         check_books(root, done.report)
         check_whole(root)
-        verified = self.processes.wait(
-            self.processes.start(
-                root, ["verify", "--config", str(self.config), "--out", str(root), "--replay"], self.environ
-            )
-        )
+        verified = self.verify(root)
         assert verified.code == 0, verified.err[-2000:]
         return done
+
+    def verify(self, root: Path) -> Finished:
+        """``harvester verify --replay``: I3, and the program's own view of the rest."""
+        args = ["verify", "--config", str(self.config), "--out", str(root), "--replay"]
+        return self.processes.wait(self.processes.start(root, args, self.environ))
 
 
 # -- what must hold ---------------------------------------------------------------------------------------------

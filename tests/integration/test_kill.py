@@ -7,19 +7,15 @@ prefix of the ranks (I2), and every verdict can be repeated (I3, ``verify --repl
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,7 +24,6 @@ from harvester.sandbox.world import World
 from tests.integration.killing import (
     SAMPLE,
     Content,
-    Finished,
     Harvesting,
     Processes,
     assert_same,
@@ -83,7 +78,7 @@ class Worlds:
         config = self.folder / f"{server.port}.toml"
         config.write_text(server.config_toml())
         settings = {**SETTINGS, **{f"HARVESTER_{key}": value for key, value in more.items()}}
-        return Harvesting(self.processes, config, {**server.environ, **settings}, arguments)
+        return Harvesting(self.processes, server, config, {**server.environ, **settings}, arguments)
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +93,18 @@ def aimed(harvesting: Harvesting, *arguments: str, **more: str) -> Harvesting:
     return replace(harvesting, arguments=arguments, environ=environ)
 
 
+#: Kinds of steps at which runs are killed; before a COMMIT is among the first.
+KILLING = ("step", "torn", "committed")
+
+#: Cap of the troubled world, so that broadcasters reach it at different ranks.
+CAPPED = {"SAMPLE_MAX_PER_BROADCASTER": "5"}
+
+#: Random kills fall into about this time from the start of a command (s).
+SHORTEST_S = 0.6
+
 TWO = ("--category", "Minetest", "--category", "Hedgewars")
 SIX = (*TWO, "--frames", "6")
 TEN = (*TWO, "--frames", "10")
-
-
-#: What a step can be (killing.py).
-KINDS = ("step", "torn", "committed")
 
 
 @dataclass(frozen=True)
@@ -145,27 +145,18 @@ def die(harvesting: Harvesting, root: Path, kind: str, at: int) -> bool:
 
 
 def case(harvesting: Harvesting, folder: Path, before: Path | None = None, codes: tuple[int, ...] = (0,)) -> Case:
-    """Run it once for each kind of step, which must already give the same dataset, and count them."""
-    steps, found = {}, []
-    for kind in KINDS:
-        root = folder / f"unkilled-{kind}"
-        if before is not None:
-            shutil.copytree(before, root)
-        done = harvesting.run(root, kind=kind)
-        assert done.code in codes, done.err[-2000:]
-        check_books(root, done.report)
-        check_whole(root)
-        steps[kind] = done.steps
-        found.append(content(root))
-    for other in found[1:]:
-        assert_same(other, found[0])
-    return Case(harvesting, before, found[0], steps, codes)
+    """Run it, so far unkilled, and count its steps."""
+    root = folder / "unkilled"
+    if before is not None:
+        shutil.copytree(before, root)
+    done = harvesting.finish(root, *codes)
+    return Case(harvesting, before, content(root), done.steps, codes)
 
 
 def sampled(case: Case, tmp_path: Path, *, every: int, seed: int) -> None:
     """Kill at a sample of all steps; each second time also in the run that comes after."""
     rng = random.Random(seed)
-    for kind in KINDS:
+    for kind in KILLING:
         for turn, at in enumerate(spread(len(case.steps[kind]), every, seed)):
             again = [("step", rng.randrange(1, 60))] if turn % 2 else []
             case.survives(tmp_path / f"{kind}-{at}", (kind, at), *again)
@@ -174,7 +165,7 @@ def sampled(case: Case, tmp_path: Path, *, every: int, seed: int) -> None:
 def exhaustively(case: Case, tmp_path: Path, *, seed: int) -> None:
     """Kill at the first step, at the second, ... until a run has fewer; each third time again and again."""
     rng = random.Random(seed)
-    for kind in KINDS:
+    for kind in KILLING:
         at = 1
         while True:
             again = [("step", rng.randrange(1, 60)) for _ in range(rng.randrange(1, 4))] if at % 3 == 0 else []
@@ -206,7 +197,7 @@ def raised(plain: Case, tmp_path_factory: pytest.TempPathFactory) -> Case:
 def troubled(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Everything there is of a world where much fails for ever: sources, playlists, segments; and with a cap."""
     world = default_world()
-    harvesting = worlds.harvesting(*TWO, world=world, faults=trouble(world), SAMPLE_MAX_PER_BROADCASTER="7")
+    harvesting = worlds.harvesting(*TWO, world=world, faults=trouble(world), **CAPPED)
     return case(harvesting, tmp_path_factory.mktemp("troubled"), codes=(0, 4))
 
 
@@ -227,22 +218,201 @@ def trouble(world: World) -> tuple[Fault, ...]:
 
 
 def test_killed_at_a_step_of_the_first_run(plain: Case, tmp_path: Path) -> None:
-    sampled(plain, tmp_path, every=12, seed=1)
+    sampled(plain, tmp_path, every=18, seed=1)
 
 
 def test_killed_at_a_step_of_a_later_run(raised: Case, tmp_path: Path) -> None:
-    sampled(raised, tmp_path, every=25, seed=2)
+    sampled(raised, tmp_path, every=50, seed=2)
 
 
 def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -> None:
     verdicts = {(key[-3], key[-2]) for key in troubled.wanted.decisions}
     assert {verdict for verdict, _ in verdicts} == {"kept", "dropped", "failed"}
     assert ("dropped", "broadcaster-cap") in verdicts
-    sampled(troubled, tmp_path, every=25, seed=3)
+    sampled(troubled, tmp_path, every=50, seed=3)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["plain", "raised", "troubled"])
+def test_killed_at_every_step(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    exhaustively(request.getfixturevalue(name), tmp_path, seed=4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_killed_at_random_moments(plain: Case, troubled: Case, tmp_path: Path) -> None:
+    """By somebody else, between steps as well; three times in a row before each finish."""
+    rng = random.Random(5)
+    for turn in range(20):
+        case, root = (plain, troubled)[turn % 2], tmp_path / str(turn)
+        for _ in range(rng.choice((1, 1, 3))):
+            pid = case.harvesting.start(root)
+            time.sleep(rng.uniform(0, SHORTEST_S))
+            os.kill(pid, signal.SIGKILL)
+            case.harvesting.processes.wait(pid)
+            check_raw(root)
+        case.finish(root)
+        shutil.rmtree(root)
+
+
+# -- recovery ---------------------------------------------------------------------------------------------------
+
+
+def torn(case: Case, root: Path) -> Path:
+    """A dataset whose last batch is in place and not committed."""
+    for at in range(len(case.steps["commit"]), 0, -1):
+        case.fresh(root)
+        assert die(case.harvesting, root, "commit", at)
+        listed = {row["file_name"] for rows in rows_of(root).values() for row in rows}
+        if listed - {row["file_name"] for row in outcomes(root)}:
+            return root
+        shutil.rmtree(root)
+    raise AssertionError("no commit ends a batch of images")
+
+
+def recoveries(case: Case, tmp_path: Path, numbers: Callable[[int], list[int]]) -> None:
+    """Kill the run after a torn batch while it still puts things in order, then finish."""
+    broken = torn(case, tmp_path / "torn")
+    shutil.copytree(broken, tmp_path / "probe")
+    probe = case.harvesting.verify(tmp_path / "probe")
+    assert probe.code == 0, probe.err
+    steps = probe.steps["step"]
+    assert any("intent.json" in step for step in steps), "nothing was recovered"
+    for at in numbers(len(steps)):
+        root = tmp_path / f"recovery-{at}"
+        shutil.copytree(broken, root)
+        assert die(case.harvesting, root, "step", at)
+        case.finish(root)
+        shutil.rmtree(root)
+
+
+def test_killed_while_recovering(plain: Case, tmp_path: Path) -> None:
+    recoveries(plain, tmp_path, lambda count: spread(count, 8, 6))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["plain", "raised"])
+def test_killed_at_every_step_of_recovering(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    recoveries(request.getfixturevalue(name), tmp_path, lambda count: list(range(1, count + 1)))
+
+
+def forgetful(case: Case, root: Path, kind: str, at: int) -> None:
+    """Kill, delete what is remembered of the runs, run: labels, splits and images are those of the unkilled."""
+    case.fresh(root)
+    die(case.harvesting, root, kind, at)
+    before = {(split, row["file_name"], row["label_id"]) for split, rows in rows_of(root).items() for row in rows}
+    shutil.rmtree(root / ".harvester", ignore_errors=True)
+    verified = case.harvesting.verify(root)
+    assert verified.code == 0 or not (root / "classes.json").exists(), verified.err[-2000:]
+    case.harvesting.finish(root, *case.codes)
+    after = content(root)
+    assert after.frames == case.wanted.frames
+    assert before <= {
+        (split, row["file_name"], row["label_id"]) for split, rows in rows_of(root).items() for row in rows
+    }
+    shutil.rmtree(root)
+
+
+def test_memory_deleted_after_a_kill(plain: Case, tmp_path: Path) -> None:
+    for at in spread(len(plain.steps["step"]), 25, 7):
+        forgetful(plain, tmp_path / str(at), "step", at)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["plain", "raised", "troubled"])
-def test_killed_at_every_step(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    exhaustively(request.getfixturevalue(name), tmp_path, seed=4)
+@pytest.mark.parametrize("name", ["plain", "raised"])
+def test_memory_deleted_after_a_kill_anywhere(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    case: Case = request.getfixturevalue(name)
+    for at in range(1, len(case.steps["step"]) + 1):
+        forgetful(case, tmp_path / str(at), "step", at)
+
+
+# -- stopped, twice at once, raised, at another pace ------------------------------------------------------------
+
+
+def test_a_raised_target_gives_what_the_higher_one_gives_at_once(
+    plain: Case, raised: Case, troubled: Case, tmp_path: Path
+) -> None:
+    aimed(plain.harvesting, *TEN).finish(tmp_path / "plain")
+    assert_same(content(tmp_path / "plain"), raised.wanted)
+    for frames in ("3", "5", "8"):
+        aimed(troubled.harvesting, *TWO, "--frames", frames).finish(tmp_path / "troubled", *troubled.codes)
+    troubled.finish(tmp_path / "troubled")
+
+
+def test_a_further_run_changes_nothing_and_reads_no_media(troubled: Case, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    troubled.finish(root)
+    done = troubled.harvesting.finish(root)
+    assert (done.report["planned"], done.report["requests"].get("media", 0)) == (0, 0)
+    assert_same(content(root), troubled.wanted)
+
+
+PACES = [
+    {"FETCH_CONNECTIONS_PER_HOST": "1", "DECODE_THREADS": "1", "FETCH_WINDOW_FRAMES": "1"},
+    {"FETCH_CONNECTIONS_PER_HOST": "4", "DECODE_THREADS": "2", "FETCH_WINDOW_FRAMES": "300"},
+    {"FETCH_CONNECTIONS_PER_HOST": "8", "DECODE_THREADS": "3", "FETCH_WINDOW_FRAMES": "5"},
+]
+
+
+@pytest.mark.parametrize("rtt_ms", [0, 30])
+@pytest.mark.parametrize("pace", range(len(PACES)))
+def test_the_same_at_any_pace(
+    plain: Case, troubled: Case, slow: dict[str, Harvesting], rtt_ms: int, pace: int, tmp_path: Path
+) -> None:
+    for name, case in (("plain", plain), ("troubled", troubled)):
+        harvesting = slow[name] if rtt_ms else case.harvesting
+        aimed(harvesting, *harvesting.arguments, **PACES[pace]).finish(tmp_path / name, *case.codes)
+        assert_same(content(tmp_path / name), case.wanted)
+
+
+@pytest.fixture(scope="module")
+def slow(worlds: Worlds) -> dict[str, Harvesting]:
+    """The same worlds, 30 ms away."""
+    world = default_world()
+    return {
+        "plain": worlds.harvesting(*SIX, rtt_ms=30),
+        "troubled": worlds.harvesting(*TWO, world=world, faults=trouble(world), rtt_ms=30, **CAPPED),
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["helix 1", "gql 2", "media 3", "media 9", "media 16"])
+def test_stopped_by_a_signal(
+    plain: Case, slow: dict[str, Harvesting], number: signal.Signals, moment: str, tmp_path: Path
+) -> None:
+    """The run says that it was interrupted; its books sum; the next one goes on to the very same dataset."""
+    harvesting, root = slow["plain"], tmp_path / "set"
+    harvesting.server.log.clear()
+    pid = harvesting.start(root)
+    _wait_for(harvesting, moment)
+    os.kill(pid, number)
+    done = harvesting.processes.wait(pid)
+    assert (done.code, done.report["status"]) == (128 + number, "interrupted"), done.err[-2000:]
+    assert done.report["exit_code"] == done.code
+    if (root / "classes.json").exists():
+        check_books(root, done.report)
+        check_whole(root)
+    plain.finish(root)
+
+
+def _wait_for(harvesting: Harvesting, moment: str) -> None:
+    kind, count = moment.split()
+    while harvesting.server.log.stats()["requests"].get(kind, 0) < int(count):
+        time.sleep(0.005)
+
+
+def test_two_runs_at_once(plain: Case, slow: dict[str, Harvesting], tmp_path: Path) -> None:
+    """The second one touches nothing, and says who is there."""
+    harvesting, root = slow["plain"], tmp_path / "set"
+    harvesting.server.log.clear()
+    pid = harvesting.start(root)
+    _wait_for(harvesting, "media 2")
+    second = harvesting.run(root)
+    assert second.code == second.report["exit_code"] == 75
+    assert f"process {pid} " in second.err
+    assert harvesting.processes.wait(pid).code == 0
+    check_whole(root)
+    assert_same(content(root), plain.wanted)

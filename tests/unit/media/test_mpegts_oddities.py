@@ -250,7 +250,7 @@ def test_bytes_behind_a_pes_packet_are_not_of_it() -> None:
     writer.tables()
     for unit in units[:2]:
         data = pes(unit.data, unit.pts, length=True)
-        writer.payload(VIDEO_PID, data + b"\x00\x00\x01\x65" + b"\xab" * (-(len(data) + 4) % 184))
+        writer.payload(VIDEO_PID, data + b"\xab" * (-len(data) % 184 + 184))
     assert same(
         mpegts.first_access_unit(writer.data, complete=False),
         mpegts.first_access_unit(ts_writer.plain(units), complete=False),

@@ -1,0 +1,68 @@
+"""What several modules of these tests share: the default world on a server, and a root that obeys permissions."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from harvester.sandbox import SandboxServer, default_world
+from tests.integration.commands import Commands
+
+#: Linux capabilities that let root read and write against permission bits (capabilities(7)).
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+@pytest.fixture(scope="session")
+def world_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
+    """The default world, served for the whole session."""
+    sandbox = SandboxServer(default_world(), cache_dir=tmp_path_factory.mktemp("media"))
+    with sandbox.running():
+        yield sandbox
+
+
+@pytest.fixture
+def default_commands(
+    world_server: SandboxServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Commands:
+    """``harvester`` against the default world, which behaves and has forgotten earlier tests."""
+    world_server.faults.clear()
+    world_server.log.clear()
+    return Commands(world_server, tmp_path, capsys)
+
+
+class _Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _Set(ctypes.Structure):
+    _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+
+
+@pytest.fixture
+def obedient() -> Callable[[], AbstractContextManager[None]]:
+    """``with obedient():`` permission bits hold for this thread and those it starts, even if they are root's."""
+    return _obedient
+
+
+@contextmanager
+def _obedient() -> Iterator[None]:
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = _Header(_CAPABILITY_VERSION_3, 0), (_Set * 2)()
+    assert libc.capget(ctypes.byref(header), sets) == 0
+    before = sets[0].effective
+    sets[0].effective &= ~(1 << _CAP_DAC_OVERRIDE | 1 << _CAP_DAC_READ_SEARCH)
+    assert libc.capset(ctypes.byref(header), sets) == 0
+    try:
+        yield
+    finally:
+        sets[0].effective = before
+        assert libc.capset(ctypes.byref(header), sets) == 0
