@@ -8,14 +8,15 @@ import queue
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 from harvester.clock import Clock
 from harvester.config import Config, credentials, load
 from harvester.model import Frame
 
-#: Frames that may wait for the consumer; then the pipeline waits.
-QUEUE_FRAMES = 32
+#: Frames that may wait for the consumer (6 MB each at 1080p); then the pipeline waits.
+QUEUE_FRAMES = 8
 
 
 def frames(categories: str | Sequence[str], *, n: int, config: Config | None = None) -> Iterator[Frame]:
@@ -59,7 +60,8 @@ class _FrameStream:
         """Stop fetching and wait until the pipeline has ended."""
         self._closed.set()
         if self._ask_stop is not None:
-            self._ask_stop()
+            with suppress(RuntimeError):  # the harvest has ended by itself, and its loop with it
+                self._ask_stop()
         while self._thread.is_alive():
             self._drain()
             self._thread.join(timeout=0.05)
@@ -105,6 +107,5 @@ class _FrameStream:
             )
             if not self._closed.is_set():
                 await harvest.run(store, await harvest.discover(request), request)
-            self._ask_stop = None
         for error in harvest.result.errors:
             raise error

@@ -135,3 +135,10 @@ class NeedMoreData(MediaError):
     def __init__(self, message: str, *, total_bytes: int | None = None) -> None:
         super().__init__(message)
         self.total_bytes = total_bytes
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first leaf of an exception group; of anything else, itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from harvester.model import AccessUnit, Category, Clip, Picture, Rendition, Source, SourceKind, Vod, VodType
 
-SourceT = TypeVar("SourceT", Vod, Clip)
+SourceT_co = TypeVar("SourceT_co", bound=Source, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class ListingScope:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[SourceT]):
+class Listing(Generic[SourceT_co]):
     """Sources found, each id once, and why listing stopped there.
 
     ``stopped``: end | limit | cap (Twitch's own limit of a query) | repeated-cursor | no-new-ids | empty-page.
     """
 
-    sources: tuple[SourceT, ...]
+    sources: tuple[SourceT_co, ...]
     stopped: str
     seen: int  # sources the service listed before our own filters
 

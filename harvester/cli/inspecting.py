@@ -15,14 +15,20 @@ from harvester.cli.options import Terminal, common, loaded, request_of, terminal
 from harvester.cli.running import settings_of
 from harvester.clock import Clock
 from harvester.config import Config, credentials
-from harvester.errors import UnknownCategory
+from harvester.errors import TryAgainLater, UnknownCategory
 from harvester.pipeline.listing import Lister, Request, find_categories
 from harvester.pipeline.outside import OpenDataset, inspect_dataset, open_dataset, reach
 from harvester.pipeline.preview import CategoryPlan, preview
 from harvester.report.overview import overview_text, plan_text
 from harvester.store.ledger import Ledger
 from harvester.store.overview import DatasetOverview, overview
-from harvester.store.verify import check_images, check_order, near_duplicates_across_splits, replay
+from harvester.store.verify import (
+    check_images,
+    check_order,
+    near_duplicates_across_splits,
+    replay,
+    smallest_radius,
+)
 
 #: Findings that ``verify`` prints; more are counted.
 FINDINGS_SHOWN = 50
@@ -52,13 +58,15 @@ def plan(
     clock = Clock(config.run.start)
     with inspect_dataset(out, clock) as opened:
         plans, unknown = asyncio.run(_plan(config, request, opened, clock))
+    code = 0 if all(entry.listed for entry in plans) else TryAgainLater.exit_code
+    code = code or (4 if unknown else 0)
     for error in unknown:
         term.err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
-        click.echo(json.dumps({"exit_code": 4 if unknown else 0, "plan": [asdict(entry) for entry in plans]}))
+        click.echo(json.dumps({"exit_code": code, "plan": [asdict(entry) for entry in plans]}))
     else:
         term.out.print(plan_text(plans), markup=False, highlight=False)
-    return 4 if unknown else 0
+    return code
 
 
 async def _plan(
@@ -102,9 +110,9 @@ def verify(
     """Check images, metadata and ledger against each other; exit 4 if something is wrong."""
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     config = loaded(config_path, term).config
-    with open_dataset(out, Clock(config.run.start), create=False) as opened:
+    with open_dataset(out, Clock(config.run.start), create=False, adopt=False) as opened:
         findings = [*check_images(opened.dataset, opened.ledger), *check_order(opened.ledger)]
-        findings += near_duplicates_across_splits(opened.dataset, config.dedupe.radius)
+        findings += near_duplicates_across_splits(opened.dataset, smallest_radius(opened.ledger))
         if replaying:
             findings += replay(opened.ledger)
         images = len(opened.dataset)

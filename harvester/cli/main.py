@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
 from harvester.cli.doctor import doctor
 from harvester.cli.inspecting import config_command, plan, status, verify
 from harvester.cli.running import run, sandbox
-from harvester.errors import HarvesterError
+from harvester.errors import HarvesterError, first_cause
 from harvester.report.summary import failed_json
 from harvester.text import printable, redact
 from harvester.version import __version__
@@ -43,21 +45,42 @@ for command in (run, plan, status, doctor, sandbox, verify, config_command):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``harvester``."""
     args = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_guarded(args))
+    with _terminable():
+        code = _guarded(args)
+    sys.exit(code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, where no run is under way that could end cleanly."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as SIGINT does: with its line and its exit code."""
+
+    def terminate(_number: int, _frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _guarded(args: list[str]) -> int:
     try:
         result = group.main(args=args or ["--help"], prog_name="harvester", standalone_mode=False)
-    except (click.Abort, KeyboardInterrupt):
-        return _failed(args, "interrupted", 130, "interrupted")
+    except (click.Abort, KeyboardInterrupt) as stopped:
+        return _failed(args, "interrupted", 143 if isinstance(stopped, _Terminated) else 130, "interrupted")
     except click.ClickException as error:
         return _failed(args, error.format_message(), 2, "usage")
     except HarvesterError as error:
         return _failed(args, str(error), error.exit_code, error.reason)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets its own exit code and its trace
         sys.stderr.write(redact(traceback.format_exc()))
-        return _failed(args, f"bug: {type(error).__name__}: {error}", 1, "bug")
+        cause = first_cause(error)
+        return _failed(args, f"bug: {type(cause).__name__}: {cause}", 1, "bug")
     return result if isinstance(result, int) else 0
 
 

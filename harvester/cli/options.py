@@ -18,9 +18,12 @@ from harvester.config import Loaded, load
 from harvester.errors import UsageError
 from harvester.model import SourceKind
 from harvester.pipeline.listing import Request
-from harvester.text import redact
+from harvester.text import printable, redact
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Longest message of a log line (characters).
+LOG_CHARS = 1000
 
 _SITE = r"(?:https?://)?(?:(?:www|m)\.)?twitch\.tv/"
 _REST = r"/?(?:[?#].*)?"
@@ -65,15 +68,23 @@ def common(command: Command) -> Command:
 
 
 def wanted(command: Command) -> Command:
-    """What to harvest: the options that ``run`` and ``plan`` share."""
+    """What to harvest, and how much: the options that ``run`` and ``plan`` share."""
     for option in (
+        click.option(
+            "--max-requests", type=click.IntRange(min=0), help="Stop after so many requests (0: no bound)."
+        ),
+        click.option(
+            "--max-frames", type=click.IntRange(min=0), help="Stop after so many new frames (0: no bound)."
+        ),
+        click.option("--max-bytes", type=click.IntRange(min=0), help="Stop after so many bytes (0: no bound)."),
+        click.option("--max-time", type=click.FloatRange(min=0), help="Stop after so many seconds (0: no bound)."),
         click.option(
             "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Dataset directory."
         ),
         click.option("--source-type", type=click.Choice(["vod", "clip"]), help="Only VODs, or only clips."),
         click.option("--until", help="Only sources created before this time (ISO 8601, UTC)."),
         click.option("--since", help="Only sources created at or after this time (ISO 8601, UTC)."),
-        click.option("--source", help="Harvest one VOD or clip: its URL or id."),
+        click.option("--source", help="Harvest one VOD or clip, by URL or id, as --category."),
         click.option(
             "--frames", type=click.IntRange(min=1), help="Kept frames per category in all; none = what is new."
         ),
@@ -98,13 +109,14 @@ def terminal(*, as_json: bool, quiet: bool, verbose: bool) -> Terminal:
         force=True,
     )
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_redacted)
+        handler.addFilter(_harmless)
     out = Console(file=sys.stdout, soft_wrap=True)
     return Terminal(out, Console(file=sys.stderr), as_json, quiet, verbose)
 
 
-def _redacted(record: logging.LogRecord) -> bool:
-    record.msg = redact(record.getMessage())
+def _harmless(record: logging.LogRecord) -> bool:
+    """Whatever a library logs: no secret, no control character, one line."""
+    record.msg = printable(redact(record.getMessage()), LOG_CHARS)
     record.args = ()
     return True
 
@@ -125,15 +137,16 @@ def request_of(
     config: Loaded, categories: tuple[str, ...], file: Path | None, frames: int | None, source: str | None
 ) -> Request:
     """What ``run`` or ``plan`` was asked for. Raises UsageError."""
-    named = categories + (_from_file(file) if file else ())
     discover = config.config.discover
-    if not named and not discover.top:
-        named = discover.categories
+    named = categories + (_from_file(file) if file else ()) or discover.categories
+    single = source_of(source) if source else None
+    if single and not named:
+        raise UsageError("--source needs --category: the game whose label its frames get")
     if not named and not discover.top:
         raise UsageError(
             "nothing to harvest: give --category, --categories-file or --top, or set [discover] categories"
         )
-    return Request(named, discover.top, frames, source_of(source) if source else None)
+    return Request(named, 0 if single else discover.top, frames, single)
 
 
 def _from_file(file: Path) -> tuple[str, ...]:

@@ -39,10 +39,6 @@ CONTACT_SHEET = "contact-sheet.jpg"
 
 @click.command()
 @wanted
-@click.option("--max-time", type=click.FloatRange(min=0), help="Stop after so many seconds.")
-@click.option("--max-bytes", type=click.IntRange(min=0), help="Stop after so many bytes received.")
-@click.option("--max-frames", type=click.IntRange(min=0), help="Stop after so many frames kept in this run.")
-@click.option("--max-requests", type=click.IntRange(min=0), help="Stop after so many requests.")
 @common
 def run(
     *,
@@ -184,6 +180,7 @@ def _signals(harvest: Harvest) -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
 
     numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         loop.add_signal_handler(number, ask, number)
     try:
@@ -191,6 +188,7 @@ def _signals(harvest: Harvest) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
 
 
 def _picture(opened: OpenDataset, out: Path) -> Path | None:

@@ -175,9 +175,15 @@ class Discover(_Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.since and self.until and _parse_utc(self.since) >= _parse_utc(self.until):
+        since, until = self.window
+        if since and until and since >= until:
             raise ValueError("since must lie before until")
         return self
+
+    @property
+    def window(self) -> tuple[datetime | None, datetime | None]:
+        """``[since, until)`` as aware UTC times; None = open."""
+        return _parse_utc(self.since) if self.since else None, _parse_utc(self.until) if self.until else None
 
 
 class Sample(_Section):

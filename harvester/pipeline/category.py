@@ -19,7 +19,8 @@ from harvester.pipeline.stopping import Bounds, Stop, Stopped
 from harvester.pipeline.window import Window
 from harvester.pipeline.work import Capped, Item, OpenSources, Result, Void, Worker
 from harvester.sampling.plan import Visit
-from harvester.store.ledger import Ledger, OpenPass
+from harvester.store.ledger import Ledger
+from harvester.store.passes import OpenPass
 
 #: Undecided targets a category may have when it needs only few more frames: as many as its yield so far says
 #: will be needed, and this many besides (a duplicate or two costs no extra round trip).
@@ -43,6 +44,7 @@ class CategoryBooks:
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     retryable: int = 0
+    unwritten: int = 0
     note: str = ""
 
     @property
@@ -51,8 +53,8 @@ class CategoryBooks:
 
     @property
     def pending(self) -> int:
-        """Targets taken up and left undecided."""
-        return len(self.under_way)
+        """Targets taken up and left undecided; a decision that could not be written is none."""
+        return len(self.under_way) + self.unwritten
 
     @property
     def taken(self) -> int:
@@ -69,17 +71,24 @@ class CategoryBooks:
         """Kept frames still wanted; infinite without a target."""
         return math.inf if self.target is None else max(0, self.target - self.total)
 
-    def count(self, ruling: Ruling) -> None:
-        """Enter a ruling."""
-        outcome = ruling.outcome
-        if outcome.verdict == "kept":
-            self.kept += 1
-            self.total += 1
-        elif outcome.verdict == "dropped":
-            self.dropped[outcome.reason] += 1
+    def count(self, verdict: str, reason: str, *, due: bool, n: int = 1) -> None:
+        """Enter ``n`` decisions; ``due``: failures that will be tried again."""
+        if verdict == "kept":
+            self.kept += n
+            self.total += n
+        elif verdict == "dropped":
+            self.dropped[reason] += n
         else:
-            self.failed[outcome.reason] += 1
-            self.retryable += outcome.retry_at is not None
+            self.failed[reason] += n
+            self.retryable += n * due
+
+    def forget_decisions(self, committed: int) -> None:
+        """Back to where the run began, to count again what is committed: ``committed`` outcomes."""
+        self.unwritten = self.decided - committed
+        self.total -= self.kept
+        self.kept = self.retryable = 0
+        self.dropped.clear()
+        self.failed.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,7 @@ class CategoryWalk:
         try:
             while (item := await self._stage.stop.or_stopped(queue.get())) is not None:
                 await self._decide(item)
-                if self._books.met or self._stage.bounds.full():
+                if self._books.met:
                     return False
             return await dispatching
         except Stopped:
@@ -161,9 +170,10 @@ class CategoryWalk:
         ledger = self._stage.ledger
         for turn in range(last.round if last else 0, ledger.last_round(self._pass.id) + 1):
             for visit in ledger.visits(self._pass.id, turn):
+                settled = ledger.settled_elsewhere(visit.source, self._pass.id)
                 for place in visit.places(turn):
                     rank = visit.rank(place)
-                    if last is None or rank > last:
+                    if (last is None or rank > last) and visit.target_number(place) not in settled:
                         yield rank, visit, place
 
     async def _may_go_ahead(self) -> None:
@@ -183,6 +193,9 @@ class CategoryWalk:
         except BaseException:
             await self._drop(item)
             raise
+        if self._stage.bounds.full():
+            await self._drop(item)
+            raise Stopped
         ruling = self._judge.decide(item, result)
         self._books.under_way.discard(item.rank)
         self._undecided -= 1
@@ -192,7 +205,8 @@ class CategoryWalk:
         if ruling is None:
             await self._stage.window.release()
             return
-        self._books.count(ruling)
+        outcome = ruling.outcome
+        self._books.count(outcome.verdict, outcome.reason, due=outcome.retry_at is not None)
         await self._hand_over(ruling)
 
     async def _hand_over(self, ruling: Ruling) -> None:

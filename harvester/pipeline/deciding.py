@@ -16,14 +16,20 @@ from harvester.sampling.labels import label_of
 from harvester.stats import StageTimes
 from harvester.store.classes import ClassEntry
 from harvester.store.layout import frame_file_name
-from harvester.store.ledger import RETRY_WAITS, Ledger, OpenPass
+from harvester.store.ledger import Ledger
+from harvester.store.passes import OpenPass
 from harvester.store.records import Outcome
 from harvester.text import printable, redact
 from harvester.version import __version__
-from harvester.vision.fold import BROADCASTER_CAP, CategoryFold
+from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, CategoryFold
 from harvester.vision.jpeg import stored_size
 from harvester.vision.measure import pack
 from harvester.vision.phash import hex16
+
+#: Waits before a target that failed in a passing way is due again, counted from the start of the run, by number of
+#: failures so far: the first retry follows in the same run, once everything else is decided; what stays broken is
+#: left after the last (five looks over four days).
+RETRY_WAITS = (timedelta(0), timedelta(hours=1), timedelta(hours=20), timedelta(hours=72))
 
 #: Longest error text kept with a failure (characters).
 DETAIL_CHARS = 300
@@ -78,6 +84,8 @@ class Judge:
                 return None
             case Failed():
                 return Ruling(self._failure(item, result), source)
+            case Measured() if self.ledger.is_kept(self._file_name(source, result.offset_s)):
+                return Ruling(self._drop(item, KNOWN_MOMENT), source)
             case Measured():
                 return self._verdict(item, result)
             case Capped():

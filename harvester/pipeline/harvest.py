@@ -11,11 +11,11 @@ from functools import partial
 from harvester.clock import Clock
 from harvester.config import Config
 from harvester.decode import supported_codecs, thread_count
-from harvester.errors import HarvesterError, TryAgainLater, UnknownCategory
+from harvester.errors import HarvesterError, TryAgainLater, UnknownCategory, first_cause
 from harvester.model import Category, Source
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
 from harvester.pipeline.deciding import Judge
-from harvester.pipeline.listing import Found, Lister, Request, find_categories, scope_key
+from harvester.pipeline.listing import Found, Lister, Request, find_categories, is_narrow, scope_key
 from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
@@ -25,7 +25,10 @@ from harvester.pipeline.work import Decoders, OpenSources, Worker
 from harvester.ports import Catalog, Resolver
 from harvester.sampling.plan import plan_visits
 from harvester.stats import StageTimes, Traffic
-from harvester.store.ledger import Ledger, OpenPass
+from harvester.store.classes import ClassEntry
+from harvester.store.ledger import Ledger
+from harvester.store.passes import OpenPass
+from harvester.text import printable
 from harvester.transport import Transport
 from harvester.vision.fold import CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
@@ -101,6 +104,7 @@ class Harvest:
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             decoders.close()
+            self._recount(store.ledger)
         return self.result
 
     def _open_books(self, ledger: Ledger, categories: Sequence[Category], frames: int | None) -> None:
@@ -108,6 +112,14 @@ class Harvest:
             ledger.remember_category(category, self._outside.clock.now())
             total = ledger.kept_count(category.id)
             self.result.books[category.id] = CategoryBooks(category, total, frames)
+
+    def _recount(self, ledger: Ledger) -> None:
+        """Books by committed rows alone."""
+        committed = ledger.committed_in(self._run_id)
+        for category_id, books in self.result.books.items():
+            books.forget_decisions(committed.get(category_id, 0))
+        for category_id, verdict, reason, due, n in ledger.decided_in(self._run_id):
+            self.result.books[category_id].count(verdict, reason, due=due, n=n)
 
     async def _harvest(
         self, store: Store, request: Request, decoders: Decoders, executor: ThreadPoolExecutor
@@ -134,11 +146,15 @@ class Harvest:
         timer = asyncio.create_task(bounds.watch_time())
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(publisher.run())
-                await self._all_categories(stage, store, request)
-                await publisher.finish()
+                publishing = group.create_task(publisher.run())
+                try:
+                    await self._all_categories(stage, store, request)
+                finally:  # what one category decided stays, whatever ended another
+                    if not publishing.done():
+                        await publisher.finish()
+                        await publishing
         except* HarvesterError as errors:
-            raise _first(errors) from None
+            raise first_cause(errors) from None
         finally:
             timer.cancel()
             await sources.close()
@@ -146,17 +162,18 @@ class Harvest:
     async def _all_categories(self, stage: Stage, store: Store, request: Request) -> None:
         """Work on the categories, a few at once, in the order asked."""
         turn = asyncio.Semaphore(CATEGORIES_AT_ONCE)
-        judges = [self._judge(store, books.category) for books in self.result.books.values()]
+        categories = [books.category for books in self.result.books.values()]
+        entries = [store.sink.label(category) for category in categories]  # label ids in the order asked
 
-        async def one(judge: Judge) -> None:
+        async def one(category: Category, entry: ClassEntry) -> None:
             async with turn:
-                await self._category(stage, judge, request)
+                await self._category(stage, self._judge(store, category, entry), request)
 
         async with asyncio.TaskGroup() as group:
-            for judge in judges:
-                group.create_task(one(judge))
+            for category, entry in zip(categories, entries, strict=True):
+                group.create_task(one(category, entry))
 
-    def _judge(self, store: Store, category: Category) -> Judge:
+    def _judge(self, store: Store, category: Category, entry: ClassEntry) -> Judge:
         hashes, keys = store.ledger.anchors(category.id)
         fold = CategoryFold(
             self.rules, HashIndex.from_arrays(hashes, keys), store.ledger.kept_by_broadcaster(category.id)
@@ -164,7 +181,7 @@ class Harvest:
         return Judge(
             run_id=self._run_id,
             category=category,
-            entry=store.sink.label(category),
+            entry=entry,
             fold=fold,
             ledger=store.ledger,
             sink=store.sink,
@@ -205,10 +222,11 @@ class Harvest:
             self.result.errors.append(error)
             books.note = f"not listed: {error}"
             return None
-        if found.suspect and stage.ledger.known_sources(category.id):
+        suspect = found.nothing and not is_narrow(self._config.discover, request)
+        if suspect and stage.ledger.known_sources(category.id):
             self.result.errors.append(_suddenly_empty(category))
         if not found.wishes:
-            books.note = "no sources listed" if found.suspect else "no new sources"
+            books.note = "no sources listed" if found.nothing else "no new sources"
         return found
 
     def _commit_pass(self, ledger: Ledger, category: Category, scope: str, found: Found) -> OpenPass:
@@ -238,15 +256,7 @@ def _none_found(unknown: Sequence[UnknownCategory]) -> UnknownCategory:
 
 def _suddenly_empty(category: Category) -> TryAgainLater:
     return TryAgainLater(
-        f"category {category.id} lists no sources although it had some before: Twitch may have an outage",
+        f"category {printable(category.name)!r} (id:{category.id}) lists no sources although it had some before:"
+        " Twitch may have an outage, try again later",
         reason="suddenly-empty",
     )
-
-
-def _first(errors: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
-    """The first leaf of an exception group."""
-    leaf: BaseException = errors
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    assert isinstance(leaf, HarvesterError)
-    return leaf

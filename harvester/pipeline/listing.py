@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import Any
 
 from harvester.clock import Clock
 from harvester.config import Discover, Sample
 from harvester.errors import UnknownCategory, UsageError
-from harvester.model import Category, Clip, Source, SourceKind, Vod
+from harvester.model import Category, Source, SourceKind
 from harvester.ports import Catalog, Listing, ListingScope
 from harvester.sampling.plan import Wish, target_limit
 from harvester.store.ledger import Ledger
+
+#: Settings that leave sources of a category out.
+_NARROWING = ("since", "until", "languages", "period", "vod_types", "min_views", "min_duration_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Found:
     sources: int = 0
 
     @property
-    def suspect(self) -> bool:
+    def nothing(self) -> bool:
         """True if Twitch listed nothing at all."""
         return self.sources == 0
 
@@ -70,17 +74,29 @@ def listing_scope(discover: Discover, limit: int) -> ListingScope:
         vod_types=discover.vod_types,
         min_views=discover.min_views,
         min_duration_s=discover.min_duration_s,
-        since=_utc(discover.since),
-        until=_utc(discover.until),
+        since=discover.window[0],
+        until=discover.window[1],
         limit=limit,
     )
 
 
 def scope_key(discover: Discover, request: Request) -> str:
-    """What a pass may be resumed for: the kinds of source, or the single source, that were asked for."""
+    """What a pass may be resumed for: the single source that was asked for, or the kinds and the narrowing."""
     if request.source is not None:
         return ":".join(request.source)
-    return ",".join(sorted(discover.source_types))
+    narrowing = {key: value for key, value in _narrowing(discover).items() if value != _narrowing(Discover())[key]}
+    return ",".join(sorted(discover.source_types)) + (json.dumps(narrowing, sort_keys=True) if narrowing else "")
+
+
+def is_narrow(discover: Discover, request: Request) -> bool:
+    """True if less than everything of a category is asked for: finding nothing then tells nothing."""
+    whole = Discover()
+    everything = set(discover.source_types) == set(whole.source_types)
+    return request.source is not None or not everything or _narrowing(discover) != _narrowing(whole)
+
+
+def _narrowing(discover: Discover) -> dict[str, Any]:
+    return discover.model_dump(mode="json", include=set(_NARROWING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,7 @@ class Lister:
         """New sources of the category and failures that are due again, for the first new pass of a run."""
         listings = await self._listings(category, request)
         sources = [source for listing in listings.values() for source in listing.sources]
-        wishes, left_out = self._choose(category, sources)
+        wishes, left_out = self._choose(category, sources, again=is_narrow(self.discover, request))
         left_out["filtered"] += sum(listing.seen - len(listing.sources) for listing in listings.values())
         return Found(
             wishes=(*wishes, *self.retries(category, request)),
@@ -107,11 +123,11 @@ class Lister:
             sources=sum(listing.seen for listing in listings.values()),
         )
 
-    async def _listings(self, category: Category, request: Request) -> dict[str, Listing[Vod] | Listing[Clip]]:
+    async def _listings(self, category: Category, request: Request) -> dict[str, Listing[Source]]:
         if request.source is not None:
             source = await self.catalog.find_source(category, *request.source)
-            return {source.kind: _single(source)}
-        listings: dict[str, Listing[Vod] | Listing[Clip]] = {}
+            return {source.kind: Listing((source,), "end", 1)}
+        listings: dict[str, Listing[Source]] = {}
         if "vod" in self.discover.source_types:
             scope = listing_scope(self.discover, self.discover.max_vods)
             listings["vod"] = await self.catalog.list_vods(category, scope)
@@ -120,13 +136,19 @@ class Lister:
             listings["clip"] = await self.catalog.list_clips(category, scope)
         return listings
 
-    def _choose(self, category: Category, sources: Sequence[Source]) -> tuple[list[Wish], Counter[str]]:
+    def _choose(
+        self, category: Category, sources: Sequence[Source], *, again: bool
+    ) -> tuple[list[Wish], Counter[str]]:
+        """``again``: sources that a pass has listed and not finished are taken up now, for what is undecided."""
         known = self.ledger.known_sources(category.id)
+        unfinished = self.ledger.unfinished_sources(category.id) if again else set()
         wishes: list[Wish] = []
         left_out: Counter[str] = Counter()
         for source in sources:
             if self.forgotten(source):
                 left_out["forgotten"] += 1
+            elif (source.kind, source.id) in unfinished and (wish := self._rest(source)) is not None:
+                wishes.append(wish)
             elif (source.kind, source.id) in known:
                 left_out["known"] += 1
             elif source.duration_s <= 0:
@@ -149,18 +171,12 @@ class Lister:
 
     def _retry(self, source: Source, targets: tuple[int, ...] | None) -> Wish | None:
         """The failed targets of a source, or (None) all of one that could not be opened; less what is decided."""
-        if targets is None:
-            decided = self.ledger.decided_targets(source.category_id, source.kind, source.id)
-            if decided:
-                targets = tuple(k for k in range(target_limit(source, self.sample)) if k not in decided)
-        return None if targets == () else Wish(source, targets)
+        return self._rest(source) if targets is None else Wish(source, targets)
 
-
-def _single(source: Source) -> Listing[Vod] | Listing[Clip]:
-    if isinstance(source, Clip):
-        return Listing((source,), "end", 1)
-    return Listing((source,), "end", 1)
-
-
-def _utc(value: str) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
+    def _rest(self, source: Source) -> Wish | None:
+        """The targets of a source that are not decided; None if all are."""
+        decided = self.ledger.decided_targets(source.category_id, source.kind, source.id)
+        if not decided:
+            return Wish(source)
+        targets = tuple(k for k in range(target_limit(source, self.sample)) if k not in decided)
+        return Wish(source, targets) if targets else None

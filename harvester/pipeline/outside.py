@@ -50,8 +50,10 @@ class OpenDataset:
 
 
 @contextmanager
-def open_dataset(root: Path, clock: Clock, *, create: bool = True) -> Iterator[OpenDataset]:
+def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool = True) -> Iterator[OpenDataset]:
     """Lock, open and recover the dataset in ``root``; a lost ledger is rebuilt from the metadata.
+
+    ``adopt``: also take up single images that the ledger does not know (False: leave them for ``verify`` to find).
 
     Raises LockHeld, ForeignDataset or MachineError.
     """
@@ -63,7 +65,8 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True) -> Iterator[O
         try:
             dataset.recover(ledger.is_kept)
             kept = ledger.kept_files()
-            ledger.adopt((frame for frame in dataset.frames() if frame.file_name not in kept), clock.now())
+            if adopt or not kept:
+                ledger.adopt((frame for frame in dataset.frames() if frame.file_name not in kept), clock.now())
             yield OpenDataset(dataset, ledger)
         finally:
             ledger.close()

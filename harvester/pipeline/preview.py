@@ -12,6 +12,7 @@ from harvester.model import Category
 from harvester.pipeline.listing import Lister, Request, scope_key
 from harvester.sampling.plan import Visit, plan_visits
 from harvester.store.ledger import Ledger
+from harvester.store.passes import OpenPass
 
 #: Media bytes of one target: a 720p keyframe of a 3 Mbit/s rendition and what is read around it.
 TARGET_BYTES = 150_000
@@ -38,6 +39,7 @@ class CategoryPlan:
     disk_bytes: int = 0
     minutes: float = 0.0
     note: str = ""
+    listed: bool = True  # False: Twitch could not be asked now
 
 
 async def preview(
@@ -50,27 +52,39 @@ async def preview(
         return CategoryPlan(category, total, request.frames, note="target met")
     open_pass = ledger.open_pass(category.id, scope_key(config.discover, request))
     if open_pass is not None:
-        first = open_pass.last.round if open_pass.last else 0
-        turns = range(first, ledger.last_round(open_pass.id) + 1)
-        left = {visit.source_hash: visit for turn in turns for visit in ledger.visits(open_pass.id, turn)}
         note = "goes on with a listing that is not finished"
-        return _costed(category, total, request, list(left.values()), left_out=Counter(), note=note)
+        return _costed(category, total, request, _undecided(ledger, open_pass), left_out=Counter(), note=note)
     try:
         found = await lister.find(category, request)
     except TryAgainLater as error:
-        return CategoryPlan(category, total, request.frames, note=f"not listed: {error}")
+        return CategoryPlan(category, total, request.frames, note=f"not listed: {error}", listed=False)
     note = "" if found.wishes else "no new sources"
-    visits = list(plan_visits(0, found.wishes, config.sample)) if found.wishes else []
-    return _costed(category, total, request, visits, left_out=found.left_out, note=note)
+    offers = [(visit, visit.count) for visit in plan_visits(0, found.wishes, config.sample)]
+    return _costed(category, total, request, offers, left_out=found.left_out, note=note)
+
+
+def _undecided(ledger: Ledger, open_pass: OpenPass) -> list[tuple[Visit, int]]:
+    """Visits of an open pass with the number of their targets that are not decided."""
+    last = open_pass.last
+    turns = range(last.round if last else 0, ledger.last_round(open_pass.id) + 1)
+    visits = {visit.source_hash: visit for turn in turns for visit in ledger.visits(open_pass.id, turn)}
+    left = ((v, sum(last is None or v.rank(place) > last for place in range(v.count))) for v in visits.values())
+    return [(visit, count) for visit, count in left if count]
 
 
 def _costed(
-    category: Category, total: int, request: Request, visits: list[Visit], *, left_out: Counter[str], note: str
+    category: Category,
+    total: int,
+    request: Request,
+    offers: list[tuple[Visit, int]],
+    *,
+    left_out: Counter[str],
+    note: str,
 ) -> CategoryPlan:
-    offered = sum(visit.count for visit in visits)
+    offered = sum(count for _, count in offers)
     wanted = None if request.frames is None else round((request.frames - total) / EXPECTED_YIELD)
     targets = offered if wanted is None else min(offered, wanted)
-    used = _visited(visits, targets)
+    used = _visited(offers, targets)
     kinds = Counter(visit.source.kind for visit in used)
     requests = Counter(
         gql=kinds["vod"] + kinds["clip"],  # one access token each
@@ -82,7 +96,7 @@ def _costed(
         category,
         total,
         request.frames,
-        sources=dict(Counter(visit.source.kind for visit in visits)),
+        sources=dict(Counter(visit.source.kind for visit, _ in offers)),
         left_out=dict(left_out),
         targets=targets,
         requests=dict(requests),
@@ -93,13 +107,13 @@ def _costed(
     )
 
 
-def _visited(visits: list[Visit], targets: int) -> list[Visit]:
+def _visited(offers: list[tuple[Visit, int]], targets: int) -> list[Visit]:
     """Visits whose turn comes before ``targets`` targets are done, in order of rounds."""
     used: list[Visit] = []
     left = targets
-    for visit in sorted(visits, key=lambda v: (v.first_round, v.broadcaster_hash, v.source_hash)):
+    for visit, count in sorted(offers, key=lambda o: (o[0].first_round, o[0].broadcaster_hash, o[0].source_hash)):
         if left <= 0:
             break
         used.append(visit)
-        left -= min(visit.count, visit.round_size)
+        left -= min(count, visit.round_size)
     return used

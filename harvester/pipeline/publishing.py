@@ -17,8 +17,10 @@ BATCH_FRAMES = 64
 BATCH_OUTCOMES = 512
 #: ... or is this old (s): what a kill can cost (invariants §1).
 BATCH_AGE_S = 1.0
-#: Decisions that may wait for the committer; then deciding waits.
+#: Decisions that may wait for the committer; then deciding waits. A file is some 0.2 MB.
 QUEUE_DECISIONS = 128
+#: Where decisions carry pixels (6 MB at 1080p) in place of files: a batch, and as many that wait.
+PIXEL_FRAMES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +37,10 @@ class Publisher:
     def __init__(self, sink: Sink, times: StageTimes) -> None:
         self._sink = sink
         self._times = times
-        self._queue: asyncio.Queue[asyncio.Future[Decision] | _Marker | None] = asyncio.Queue(QUEUE_DECISIONS)
+        self._batch_frames = PIXEL_FRAMES if sink.pixels else BATCH_FRAMES
+        self._queue: asyncio.Queue[asyncio.Future[Decision] | _Marker | None] = asyncio.Queue(
+            PIXEL_FRAMES if sink.pixels else QUEUE_DECISIONS
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
     async def put(self, decision: asyncio.Future[Decision]) -> None:
@@ -70,7 +75,7 @@ class Publisher:
             decision = await item
             batch.append(decision)
             frames += decision.frame is not None
-            if frames >= BATCH_FRAMES or len(batch) >= BATCH_OUTCOMES:
+            if frames >= self._batch_frames or len(batch) >= BATCH_OUTCOMES:
                 break
             try:
                 age_s = time.monotonic() - opened

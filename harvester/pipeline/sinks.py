@@ -37,7 +37,9 @@ class Decision:
 
 
 class Sink(Protocol):
-    """Takes decisions, in the order they were made."""
+    """Takes decisions, in the order they were made. ``pixels``: its frames carry pixels, not files."""
+
+    pixels: bool
 
     def label(self, category: Category) -> ClassEntry:
         """The category's class, made now if it is new."""
@@ -58,6 +60,8 @@ class Sink(Protocol):
 
 class DatasetSink:
     """Publishes into a dataset directory and its ledger."""
+
+    pixels = False
 
     def __init__(self, dataset: Dataset, ledger: Ledger, config: Config) -> None:
         self._dataset = dataset
@@ -85,6 +89,8 @@ class DatasetSink:
 
 class FrameSink:
     """Hands every kept frame to ``deliver`` with its pixels; nothing is written."""
+
+    pixels = True
 
     def __init__(self, ledger: Ledger, config: Config, deliver: Callable[[Frame], None]) -> None:
         self._ledger = ledger

@@ -70,18 +70,18 @@ class OpenSources:
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
-        self._opening: dict[tuple[str, str], asyncio.Task[OpenSource]] = {}
+        self._opening: dict[tuple[str, str, str], asyncio.Task[OpenSource]] = {}
 
     async def get(self, source: Source) -> OpenSource:
         """The open source. Raises what opening it raised, to everyone who asks."""
-        key = (source.kind, source.id)
+        key = _key(source)
         if key not in self._opening:
             self._opening[key] = asyncio.create_task(self._opener.open(source))
         return await asyncio.shield(self._opening[key])
 
     async def renew(self, source: Source, stale: OpenSource) -> OpenSource:
         """The source opened afresh, unless somebody has already replaced ``stale``."""
-        key = (source.kind, source.id)
+        key = _key(source)
         task = self._opening.get(key)
         if task is not None and task.done() and not task.cancelled() and task.exception() is None:
             if task.result() is not stale:
@@ -91,7 +91,7 @@ class OpenSources:
 
     def forget(self, source: Source) -> None:
         """Let go of a source whose targets are all decided."""
-        task = self._opening.pop((source.kind, source.id), None)
+        task = self._opening.pop(_key(source), None)
         if task is not None and not task.done():
             task.cancel()
 
@@ -102,6 +102,11 @@ class OpenSources:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _key(source: Source) -> tuple[str, str, str]:
+    """Two categories that ask for one source open it twice: neither can close the other's."""
+    return source.category_id, source.kind, source.id
 
 
 class Worker:

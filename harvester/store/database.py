@@ -42,16 +42,14 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All statements inside, or none of them; durable when the block ends."""
-        with self._lock:
+        with self._lock, self._translating():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException as error:
+            except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise _translated(error, self._path) from error
                 raise
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> None:
@@ -64,23 +62,33 @@ class Database:
 
     def rows(self, query: str, *arguments: Any) -> list[Any]:
         """All rows of a query, as tuples."""
-        with self._lock:
+        with self._lock, self._translating():
             return self._connection.execute(query, arguments).fetchall()
 
     def one(self, query: str, *arguments: Any) -> Any:
         """The first column of the first row; None if there is no row."""
-        with self._lock:
+        with self._lock, self._translating():
             row = self._connection.execute(query, arguments).fetchone()
         return None if row is None else row[0]
 
     def records(self, query: str) -> Iterator[dict[str, Any]]:
         """Rows of a query one by one, as columns by name."""
-        with self._lock:
+        with self._lock, self._translating():
             cursor = self._connection.execute(query)
             names = [column[0] for column in cursor.description]
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
                 for row in rows:
                     yield dict(zip(names, row, strict=True))
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """What the disk does to us becomes a MachineError; a broken constraint is our own mistake and stays so."""
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise _translated(error, self._path) from error
 
     def _migrate(self, schema: str, version: int) -> None:
         found = self.one("PRAGMA user_version")
@@ -100,7 +108,9 @@ class Database:
 def _translated(error: sqlite3.Error, path: Path | None) -> MachineError:
     where = f" {path}" if path else ""
     if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-        return MachineError(f"the disk is full: the ledger{where} cannot grow", reason="disk-full")
+        return MachineError(
+            f"the disk is full, the ledger{where} cannot grow: free some space and run again", reason="disk-full"
+        )
     return MachineError(
         f"the ledger{where} cannot be used ({error}); if it is damaged, delete the .harvester folder beside"
         " the data: the next run rebuilds it from the metadata and loses no image",

@@ -31,6 +31,7 @@ CREATE TABLE outcomes (
     file_name TEXT, sha256 TEXT, detail TEXT, decided_at TEXT NOT NULL, retry_at TEXT
 );
 CREATE INDEX outcomes_by_category ON outcomes (category_id, verdict);
+CREATE INDEX outcomes_by_run ON outcomes (run_id, category_id);
 CREATE INDEX outcomes_by_pass ON outcomes (pass_id, seq);
 CREATE INDEX outcomes_by_source ON outcomes (category_id, kind, source_id);
 CREATE INDEX outcomes_due ON outcomes (category_id, retry_at) WHERE retry_at IS NOT NULL;

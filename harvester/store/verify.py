@@ -15,7 +15,7 @@ from harvester.config import Filter
 from harvester.model import SPLITS
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
-from harvester.vision.fold import BROADCASTER_CAP, CategoryFold, Rules
+from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import unpack
 
@@ -23,7 +23,7 @@ from harvester.vision.measure import unpack
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that is not as it should be. Kinds: missing, altered, orphan, unlisted, unknown, misplaced,
-    replay, order."""
+    replay, order, leak."""
 
     kind: str
     what: str
@@ -89,11 +89,16 @@ def replay(ledger: Ledger) -> Iterator[Finding]:
             fold = folds[row["category_id"]] = _empty_fold()
         fold.rules = rules.get(row["run_id"], fold.rules)
         expected = _replayed(fold, row)
-        stored = (row["verdict"], row["reason"])
+        stored = (row["verdict"], row["reason"], row["phash"])
         if expected is not None and expected != stored:
             yield Finding(
                 "replay", f"decision {row['seq']} is stored as {stored}, its measurement says {expected}"
             )
+
+
+def smallest_radius(ledger: Ledger) -> int:
+    """The smallest radius that any run of the dataset decided by (bits): within it no two pictures may be left."""
+    return min((record["radius"] for record in ledger.rules_of_runs().values()), default=0)
 
 
 def near_duplicates_across_splits(dataset: Dataset, radius: int) -> Iterator[Finding]:
@@ -119,15 +124,17 @@ def _empty_fold() -> CategoryFold:
     return CategoryFold(Rules(Filter(), 0), nothing)
 
 
-def _replayed(fold: CategoryFold, row: dict[str, Any]) -> tuple[str, str] | None:
-    """Verdict and reason that the fold gives now; None for what no measurement decided."""
+def _replayed(fold: CategoryFold, row: dict[str, Any]) -> tuple[str, str, int | None] | None:
+    """Verdict, reason and hash that the fold gives now; None for what no measurement decided."""
     if row["verdict"] == "kept" and row["measurement"] is None:  # adopted from the metadata
         fold.anchors.add(row["phash"], row["seq"])
         fold.kept_by_broadcaster[row["broadcaster_id"]] += 1
         return None
     if row["verdict"] == "failed":
         return None
+    if row["reason"] == KNOWN_MOMENT:
+        return None
     if row["measurement"] is None:
-        return ("dropped", BROADCASTER_CAP if fold.capped(row["broadcaster_id"]) else "not capped")
+        return ("dropped", BROADCASTER_CAP if fold.capped(row["broadcaster_id"]) else "not capped", None)
     decided = fold.decide(row["seq"], row["broadcaster_id"], unpack(row["measurement"]))
-    return ("kept" if decided.verdict.kept else "dropped", decided.verdict.reason)
+    return ("kept" if decided.verdict.kept else "dropped", decided.verdict.reason, decided.phash)

@@ -230,7 +230,7 @@ class HelixCatalog:
 
     async def list_clips(self, category: Category, scope: ListingScope) -> Listing[Clip]:
         """See :meth:`harvester.ports.Catalog.list_clips`; most viewed first, as Helix has them."""
-        started, ended = clip_window(scope, self._clock.now())
+        started, ended = clip_window(scope, self._clock.start)
         items = self._client.get_clips(game_id=category.id, first=PAGE, started_at=started, ended_at=ended)
         return await list_sources(items, lambda item: clip_of(item, category.id), scope)
 

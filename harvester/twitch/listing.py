@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
-from harvester.model import Vod
-from harvester.ports import Listing, ListingScope, SourceT
+from harvester.model import Clip, Vod
+from harvester.ports import Listing, ListingScope
 from harvester.twitch.paging import STOPS, Stopped
 from harvester.twitch.records import UNREADABLE, is_wanted
 from harvester.twitch.refusals import NothingThere
 
 _log = logging.getLogger(__name__)
+
+SourceT = TypeVar("SourceT", Vod, Clip)
 
 
 async def list_sources(

@@ -19,6 +19,8 @@ from harvester.vision.phash import phash
 DUPLICATE = "duplicate"
 #: Reason of a target whose broadcaster already has its share of the category.
 BROADCASTER_CAP = "broadcaster-cap"
+#: Reason of a moment whose image the dataset already has: its ledger was lost, or another rendition is asked for.
+KNOWN_MOMENT = "known-moment"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ class Commands:
     def __call__(self, *arguments: str | Path, **environment: str) -> Ended:
         """Run ``harvester ARGUMENTS --config ...``; ``environment`` is added to the sandbox's credentials."""
         name, *rest = map(str, arguments)
-        return self.bare(name, "--config", str(self.config), *rest, **self.server.environ, **QUICK, **environment)
+        variables = self.server.environ | QUICK | environment
+        return self.bare(name, "--config", str(self.config), *rest, **variables)
 
     def bare(self, *arguments: str, **environment: str) -> Ended:
         """Run ``harvester ARGUMENTS`` with nothing added."""

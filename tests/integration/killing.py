@@ -141,10 +141,6 @@ def _load_everything() -> None:
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
 
-    import harvester.cli.main
-    import harvester.decode.cpu
-    import harvester.twitch.helix
-    import harvester.twitch.playback
     from harvester.store.metadata import SplitRows
 
     SplitRows.empty()  # pyarrow looks for pandas here
@@ -271,9 +267,12 @@ class Harvesting:
     environ: Mapping[str, str]
     arguments: tuple[str, ...]
 
+    def command(self, root: Path) -> list[str]:
+        """The arguments of ``harvester``."""
+        return ["run", "--config", str(self.config), "--out", str(root), "--json", *self.arguments]
+
     def start(self, root: Path, **death: Any) -> int:
-        args = ["run", "--config", str(self.config), "--out", str(root), "--json", *self.arguments]
-        return self.processes.start(root, args, self.environ, **death)
+        return self.processes.start(root, self.command(root), self.environ, **death)
 
     def run(self, root: Path, **death: Any) -> Finished:
         """Run to the end, or to the kill."""
@@ -321,7 +320,10 @@ def check_raw(root: Path) -> None:
 
 
 def check_whole(root: Path) -> None:
-    """After a run: nothing staged; images, metadata and ledger name the same frames; ranks are prefixes."""
+    """After a run: nothing staged; images, metadata and ledger name the same frames; ranks are prefixes.
+
+    And no target was decided by its picture twice.
+    """
     check_raw(root)
     staging = root / ".harvester" / "staging"
     assert not staging.exists() or not any(staging.rglob("*"))
@@ -331,6 +333,12 @@ def check_whole(root: Path) -> None:
     kept = [row["file_name"] for row in outcomes(root) if row["verdict"] == "kept"]
     assert Counter(kept) == Counter(name.split("/", 1)[1] for name in listed)
     check_prefixes(root)
+    looked_at = Counter(
+        (row["category_id"], row["kind"], row["source_id"], row["k"])
+        for row in outcomes(root)
+        if row["k"] is not None and row["measurement"] is not None
+    )
+    assert not [target for target, times in looked_at.items() if times > 1]
 
 
 def check_books(root: Path, report: Mapping[str, Any]) -> None:

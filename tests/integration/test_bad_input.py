@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
 import socket
-import sqlite3
-import stat
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harvester.sandbox import Fault, SandboxServer, default_world
 from harvester.sandbox.world import Game
-from harvester.store.lock import DatasetLock
-from tests.integration.commands import QUICK, Commands, Ended, _environment
-
-KEYS_OF_THE_CONTRACT = {
-    "run_id", "status", "exit_code", "dataset", "decoder", "seconds", "planned", "kept", "pending", "dropped",
-    "failed", "removed", "requests", "bytes", "categories",
-}  # fmt: skip
+from tests.integration.commands import Commands
+from tests.integration.refusals import check_refused, small, tree
 
 #: Two categories of one name, as Twitch has them.
 TWINS = (Game("777001", "Twin", "twin-one"), Game("777002", "Twin", "twin-two"))
@@ -46,47 +32,6 @@ def harvester(server: SandboxServer, tmp_path: Path, capsys: pytest.CaptureFixtu
     server.faults.clear()
     server.log.clear()
     return Commands(server, tmp_path, capsys)
-
-
-@pytest.fixture(scope="module")
-def made(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small dataset, to be copied."""
-    folder = tmp_path_factory.mktemp("made")
-    config = folder / "sandbox.toml"
-    config.write_text(server.config_toml(), encoding="utf-8")
-    command = [sys.executable, "-m", "harvester", "run", "--config", str(config), *small(folder / "dataset")]
-    subprocess.run(command, env=os.environ | server.environ | QUICK, check=True, capture_output=True)
-    return folder / "dataset"
-
-
-@pytest.fixture
-def dataset(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "dataset"))
-
-
-def small(out: Path, frames: int = 2) -> list[str]:
-    """A run that is over soon."""
-    return ["--category", "Teeworlds", "--frames", str(frames), "--out", str(out), "--json"]
-
-
-def tree(out: Path) -> dict[str, bytes]:
-    """Everything of a dataset that a reader reads."""
-    files = [path for path in sorted(out.rglob("*")) if path.is_file() and ".harvester" not in path.parts]
-    return {str(path.relative_to(out)): path.read_bytes() for path in files}
-
-
-def check_refused(ended: Ended, code: int, *told: str) -> dict[str, Any]:
-    """One clear line on stderr, the exit code, and the contract's object as the last line of stdout."""
-    lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
-    assert (ended.code, len(lines)) == (code, 1), ended.err
-    assert "Traceback" not in ended.err
-    for words in told:
-        assert words in lines[0]
-    report = ended.json
-    assert report["exit_code"] == code
-    assert report["status"] == ("partial" if code == 4 else "failed")
-    assert report.keys() >= KEYS_OF_THE_CONTRACT
-    return report
 
 
 # -- credentials, categories, flags: nothing is made, nothing is asked of Twitch without need ----------------------
@@ -158,7 +103,8 @@ def test_an_empty_category_is_no_error_and_a_suddenly_empty_one_is(harvester: Co
     nothing = Fault(path="/helix/(videos|clips)", body=b'{"data": [], "pagination": {}}', times=0)
     harvester.server.inject(nothing)
     before = tree(dataset)
-    check_refused(harvester("run", "--source-type", "vod", *small(dataset, 90)), 0)
+    check_refused(harvester("run", *small(dataset, 90), "--source-type", "vod"), 5, "lists no sources", "later")
+    assert tree(dataset) == before
 
 
 FLAGS: list[tuple[list[str], str]] = [
@@ -222,9 +168,7 @@ BAD_SETTINGS = [
 
 
 @pytest.mark.parametrize(("text", "place", "told"), BAD_SETTINGS)
-def test_a_bad_configuration_file(
-    harvester: Commands, tmp_path: Path, text: str, place: str, told: str
-) -> None:
+def test_a_bad_configuration_file(harvester: Commands, tmp_path: Path, text: str, place: str, told: str) -> None:
     config, out = tmp_path / "bad.toml", tmp_path / "new"
     config.write_bytes(text.encode("latin-1"))
     ended = harvester.bare("run", "--config", str(config), *small(out))
@@ -249,9 +193,7 @@ def test_a_bad_variable(harvester: Commands, tmp_path: Path, name: str, value: s
     assert not (tmp_path / "new").exists()
 
 
-def test_a_configuration_file_that_cannot_be_read(
-    harvester: Commands, tmp_path: Path, obedient: Obedient
-) -> None:
+def test_a_configuration_file_that_cannot_be_read(harvester: Commands, tmp_path: Path, obedient: Obedient) -> None:
     check_refused(harvester.bare("run", "--config", str(tmp_path / "none.toml"), *small(tmp_path)), 2, "none.toml")
     check_refused(harvester.bare("run", "--config", str(tmp_path), *small(tmp_path)), 2, "is a directory")
     harvester.config.chmod(0)
@@ -281,7 +223,7 @@ def dead_endpoints() -> dict[str, str]:
 def test_no_network(harvester: Commands, dataset: Path, tmp_path: Path) -> None:
     dead = dead_endpoints()
     report = check_refused(harvester("run", *small(tmp_path / "new"), **dead), 5, "cannot be asked", "network")
-    assert report["requests"]["auth"] == 5
+    assert not report["requests"]
     assert not (tmp_path / "new").exists()
     before = tree(dataset)
     check_refused(harvester("run", *small(dataset, 9), **dead), 5, "network")
@@ -297,139 +239,3 @@ def test_a_network_that_goes_away_after_the_listing(harvester: Commands, dataset
     harvester.server.faults.clear()
     assert harvester("run", *small(dataset, 4)).code == 0
     assert harvester("verify", "--out", dataset, "--replay").code == 0
-
-
-# -- the dataset directory -----------------------------------------------------------------------------------------
-
-
-def test_a_directory_that_is_not_ours_is_left_as_it_is(harvester: Commands, tmp_path: Path) -> None:
-    theirs = tmp_path / "photos"
-    theirs.mkdir()
-    (theirs / "holiday.jpg").write_bytes(b"me")
-    for command in ("run", "plan"):
-        check_refused(harvester(command, *small(theirs)), 2, "photos", "holds other files")
-    for command in ("status", "verify"):
-        check_refused(harvester(command, "--out", theirs, "--json"), 2, "holds other files")
-    assert [path.name for path in theirs.rglob("*")] == ["holiday.jpg"]
-    assert not harvester.server.log.entries()
-
-
-def newer_classes(out: Path) -> None:
-    content = json.loads((out / "classes.json").read_text())
-    (out / "classes.json").write_text(json.dumps(content | {"format": content["format"] + 1}))
-
-
-def newer_ledger(out: Path) -> None:
-    with closing(sqlite3.connect(out / ".harvester" / "ledger.sqlite3")) as ledger:
-        (version,) = ledger.execute("PRAGMA user_version").fetchone()
-        ledger.execute(f"PRAGMA user_version = {version + 1}")
-
-
-@pytest.mark.parametrize("make_newer", [newer_classes, newer_ledger])
-def test_a_dataset_of_a_newer_version(
-    harvester: Commands, dataset: Path, make_newer: Callable[[Path], None]
-) -> None:
-    make_newer(dataset)
-    before = tree(dataset)
-    check_refused(harvester("run", *small(dataset, 9)), 2, "newer", "update harvester")
-    check_refused(harvester("verify", "--out", dataset, "--json"), 2, "update harvester")
-    check_refused(harvester("status", "--out", dataset, "--json"), 2, "update harvester")
-    assert tree(dataset) == before
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b"\xff" * 9])
-def test_damaged_classes(harvester: Commands, dataset: Path, content: bytes) -> None:
-    (dataset / "classes.json").write_bytes(content)
-    before = tree(dataset)
-    check_refused(harvester("run", *small(dataset, 9)), 2, "classes.json", "damaged")
-    assert tree(dataset) == before
-
-
-def test_a_damaged_ledger_says_how_to_go_on(harvester: Commands, dataset: Path) -> None:
-    for file in (dataset / ".harvester").glob("ledger.sqlite3*"):
-        file.write_bytes(b"no database, " * 1000)
-    check_refused(harvester("run", *small(dataset, 9)), 6, "delete the .harvester folder")
-    shutil.rmtree(dataset / ".harvester")
-    before = {name for name in tree(dataset) if name.endswith(".jpg")}
-    assert harvester("run", *small(dataset, 4)).code == 0
-    assert before < {name for name in tree(dataset) if name.endswith(".jpg")}
-    assert harvester("verify", "--out", dataset).code == 0
-
-
-def test_two_runs_on_one_directory(harvester: Commands, dataset: Path, tmp_path: Path) -> None:
-    for out in (dataset, tmp_path / "new"):
-        with DatasetLock(out):
-            before = tree(out)
-            check_refused(harvester("run", *small(out, 9)), 75, f"process {os.getpid()} on ", "wait")
-            assert tree(out) == before
-    assert harvester("run", *small(dataset, 3)).code == 0
-
-
-def set_modes(out: Path, folders: int, files: int) -> None:
-    for path in (out, *out.rglob("*")):
-        path.chmod(folders if path.is_dir() else files)
-
-
-def test_a_directory_that_cannot_be_read(harvester: Commands, dataset: Path, obedient: Obedient) -> None:
-    dataset.chmod(0)
-    try:
-        with obedient():
-            for command in (["run", *small(dataset, 9)], ["verify", "--out", dataset, "--json"]):
-                check_refused(harvester(*command), 6, "Permission denied", "write permission")
-    finally:
-        dataset.chmod(0o755)
-    assert harvester("verify", "--out", dataset).code == 0
-
-
-@pytest.mark.parametrize("part", ["", "data", ".harvester"])
-def test_a_directory_that_cannot_be_written(
-    harvester: Commands, dataset: Path, obedient: Obedient, part: str
-) -> None:
-    before = tree(dataset)
-    set_modes(dataset / part, 0o555, 0o444)
-    try:
-        with obedient():
-            ended = harvester("run", *small(dataset, 9))
-    finally:
-        set_modes(dataset / part, 0o755, 0o644)
-    check_refused(ended, 6, str(dataset))
-    assert tree(dataset) == before
-    assert harvester("verify", "--out", dataset, "--replay").code == 0
-    assert harvester("run", *small(dataset, 4)).json["kept"] == 2
-
-
-def test_no_dataset_can_be_made_where_nothing_may_be_written(
-    harvester: Commands, tmp_path: Path, obedient: Obedient
-) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o555)
-    with obedient():
-        check_refused(harvester("run", *small(locked / "new")), 6, "Permission denied", "another directory")
-        assert harvester("doctor", "--out", locked / "new").code == 6
-
-
-LIMITED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-from harvester.cli import main
-main(sys.argv[2:])
-"""
-
-
-@pytest.mark.parametrize("limit_bytes", [20_000, 90_000], ids=["ledger", "image"])
-def test_a_full_disk(harvester: Commands, dataset: Path, limit_bytes: int) -> None:
-    """No file may grow beyond a limit: first to meet it is the ledger, or an image."""
-    before = tree(dataset)
-    command = [sys.executable, "-c", LIMITED, str(limit_bytes), "run", "--config", str(harvester.config)]
-    done = subprocess.run(
-        [*command, *small(dataset, 9)],
-        env=os.environ | harvester.server.environ | QUICK,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    report = check_refused(Ended(done.returncode, done.stdout, done.stderr), 6)
-    assert tree(dataset) == before
-    assert harvester("verify", "--out", dataset, "--replay").code == 0
-    assert harvester("run", *small(dataset, 9)).json["kept"] == 7
-    assert report["dataset"] == str(dataset)

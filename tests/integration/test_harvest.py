@@ -231,3 +231,53 @@ def test_the_picture_stored_for_an_offset_is_the_one_a_player_shows_there(
         assert stamp.category_id == int(row["category_id"])
         assert stamp.session == piece.number
         assert abs(stamp.moment_ms / 1000 - second) <= 1 / 12, row["file_name"]
+
+
+def test_narrowing_takes_up_what_a_wider_pass_left(harvester: Commands, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    assert harvester("run", "--category", "Teeworlds", "--frames", "2", "--out", out).code == 0
+    clips = harvester("run", "--category", "Teeworlds", "--source-type", "clip", "--out", out, "--json").json
+    assert clips["kept"] > 0
+    assert {row["source_type"] for row in rows_of(out) if row["run_id"] == clips["run_id"]} == {"clip"}
+    rest = harvester("run", "--category", "Teeworlds", "--out", out, "--json").json
+    assert rest["kept"] > 0
+    whole = tmp_path / "whole"
+    assert harvester("run", "--category", "Teeworlds", "--out", whole).code == 0
+
+    def looked_at(dataset: Path) -> int:
+        (entry,) = harvester("status", "--out", dataset, "--json").json["categories"]
+        return int(entry["frames"]) + sum(entry["dropped"].values())
+
+    assert looked_at(out) == looked_at(whole)
+    assert harvester("verify", "--out", out, "--replay").code == 0
+
+
+def test_a_window_narrows_what_an_open_pass_left_and_a_quiet_one_is_no_outage(
+    harvester: Commands, tmp_path: Path
+) -> None:
+    out = tmp_path / "dataset"
+    assert harvester("run", "--category", "Teeworlds", "--frames", "2", "--out", out).code == 0
+    later = harvester("run", "--category", "Teeworlds", "--since", "2031-01-01", "--out", out, "--json")
+    assert (later.code, later.json["planned"]) == (0, 0)
+
+
+@pytest.mark.parametrize("frames", [7, 9, 13])
+def test_max_frames_is_exact_over_several_categories(harvester: Commands, tmp_path: Path, frames: int) -> None:
+    ended = harvester("run", "--top", "4", "--max-frames", str(frames), "--out", tmp_path / "d", "--json")
+    assert (ended.code, ended.json["status"], ended.json["kept"]) == (0, "bounded", frames)
+
+
+def test_a_lost_ledger_and_another_rendition_store_no_moment_twice(harvester: Commands, tmp_path: Path) -> None:
+    import shutil
+
+    out, loose = tmp_path / "dataset", {"HARVESTER_DEDUPE_RADIUS": "0"}
+    harvester("run", "--category", "Freedoom", "--frames", "6", "--out", out, **loose)
+    before = rows_of(out)
+    shutil.rmtree(out / ".harvester")
+    smaller = {**loose, "HARVESTER_SAMPLE_MIN_HEIGHT": "360"}
+    ended = harvester("run", "--category", "Freedoom", "--frames", "9", "--out", out, "--json", **smaller)
+    assert ended.code == 0, ended.err
+    assert ended.json["dropped"].get("known-moment", 0) == 6
+    assert rows_of(out)[: len(before)] != []
+    assert len(rows_of(out)) == 9
+    assert harvester("verify", "--out", out, "--replay").code == 0

@@ -7,14 +7,20 @@ prefix of the ranks (I2), and every verdict can be repeated (I3, ``verify --repl
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import random
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -79,6 +85,15 @@ class Worlds:
         config.write_text(server.config_toml())
         settings = {**SETTINGS, **{f"HARVESTER_{key}": value for key, value in more.items()}}
         return Harvesting(self.processes, server, config, {**server.environ, **settings}, arguments)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silent_sandbox() -> Iterator[None]:
+    """A killed client breaks off in the middle of requests; the server need not tell each one."""
+    log = logging.getLogger("aiohttp.server")
+    log.disabled = True
+    yield
+    log.disabled = False
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +213,7 @@ def troubled(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Everything there is of a world where much fails for ever: sources, playlists, segments; and with a cap."""
     world = default_world()
     harvesting = worlds.harvesting(*TWO, world=world, faults=trouble(world), **CAPPED)
-    return case(harvesting, tmp_path_factory.mktemp("troubled"), codes=(0, 4))
+    return case(harvesting, tmp_path_factory.mktemp("troubled"), codes=(0, 4, 5))
 
 
 def trouble(world: World) -> tuple[Fault, ...]:
@@ -218,18 +233,19 @@ def trouble(world: World) -> tuple[Fault, ...]:
 
 
 def test_killed_at_a_step_of_the_first_run(plain: Case, tmp_path: Path) -> None:
-    sampled(plain, tmp_path, every=18, seed=1)
+    sampled(plain, tmp_path, every=25, seed=1)
 
 
 def test_killed_at_a_step_of_a_later_run(raised: Case, tmp_path: Path) -> None:
-    sampled(raised, tmp_path, every=50, seed=2)
+    sampled(raised, tmp_path, every=90, seed=2)
 
 
 def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -> None:
     verdicts = {(key[-3], key[-2]) for key in troubled.wanted.decisions}
     assert {verdict for verdict, _ in verdicts} == {"kept", "dropped", "failed"}
     assert ("dropped", "broadcaster-cap") in verdicts
-    sampled(troubled, tmp_path, every=50, seed=3)
+    assert {key[0] for key in troubled.wanted.decisions} >= {0, 1}, "nothing was tried again in a second pass"
+    sampled(troubled, tmp_path, every=90, seed=3)
 
 
 @pytest.mark.long
@@ -288,7 +304,7 @@ def recoveries(case: Case, tmp_path: Path, numbers: Callable[[int], list[int]]) 
 
 
 def test_killed_while_recovering(plain: Case, tmp_path: Path) -> None:
-    recoveries(plain, tmp_path, lambda count: spread(count, 8, 6))
+    recoveries(plain, tmp_path, lambda count: spread(count, 12, 6))
 
 
 @pytest.mark.long
@@ -316,7 +332,7 @@ def forgetful(case: Case, root: Path, kind: str, at: int) -> None:
 
 
 def test_memory_deleted_after_a_kill(plain: Case, tmp_path: Path) -> None:
-    for at in spread(len(plain.steps["step"]), 25, 7):
+    for at in spread(len(plain.steps["step"]), 40, 7):
         forgetful(plain, tmp_path / str(at), "step", at)
 
 
@@ -357,7 +373,7 @@ PACES = [
 ]
 
 
-@pytest.mark.parametrize("rtt_ms", [0, 30])
+@pytest.mark.parametrize("rtt_ms", [0, pytest.param(30, marks=pytest.mark.long)])
 @pytest.mark.parametrize("pace", range(len(PACES)))
 def test_the_same_at_any_pace(
     plain: Case, troubled: Case, slow: dict[str, Harvesting], rtt_ms: int, pace: int, tmp_path: Path
@@ -378,8 +394,16 @@ def slow(worlds: Worlds) -> dict[str, Harvesting]:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["helix 1", "gql 2", "media 3", "media 9", "media 16"])
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "helix 1"),
+        (signal.SIGTERM, "gql 2"),
+        (signal.SIGINT, "media 3"),
+        (signal.SIGTERM, "media 9"),
+        (signal.SIGINT, "media 16"),
+    ],
+)
 def test_stopped_by_a_signal(
     plain: Case, slow: dict[str, Harvesting], number: signal.Signals, moment: str, tmp_path: Path
 ) -> None:
@@ -396,6 +420,22 @@ def test_stopped_by_a_signal(
         check_books(root, done.report)
         check_whole(root)
     plain.finish(root)
+
+
+def test_a_signal_does_not_wait_for_a_server_that_hangs(worlds: Worlds, tmp_path: Path) -> None:
+    """Another 10 s and it would be killed: stopping waits for no answer, in no thread, not even at the very end."""
+    hanging = (Fault(path=r"/vod/", delay_s=15, times=0), Fault(path=r"/cdn/.*\.mp4", delay_s=15, times=0))
+    harvesting, root = worlds.harvesting(*SIX, faults=hanging), tmp_path / "set"
+    command = [sys.executable, "-m", "harvester", *harvesting.command(root)]
+    environ = {**harvesting.processes.environ, **harvesting.environ}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        _wait_for(harvesting, "gql 2")
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    report = json.loads(out.splitlines()[-1])
+    assert (process.returncode, report["status"], report["kept"]) == (143, "interrupted", 0)
+    check_books(root, report)
+    check_whole(root)
 
 
 def _wait_for(harvesting: Harvesting, moment: str) -> None:
@@ -416,3 +456,39 @@ def test_two_runs_at_once(plain: Case, slow: dict[str, Harvesting], tmp_path: Pa
     assert harvesting.processes.wait(pid).code == 0
     check_whole(root)
     assert_same(content(root), plain.wanted)
+
+
+def test_faults_that_come_and_go_repeat_no_decided_target(worlds: Worlds, tmp_path: Path) -> None:
+    """The datasets need not be equal then; everything else must hold, and no picture is fetched a second time."""
+    world, root = default_world(), tmp_path / "set"
+    harvesting = worlds.harvesting(*TWO, "--frames", "4", world=world)
+    harvesting.finish(root)
+    first = decided_segments(root, world)
+    assert first
+    harvesting.server.log.clear()
+    for fault in (Fault(path="/vod/", status=500, times=0), Fault(path="/cdn/clips/", status=500, times=0)):
+        harvesting.server.inject(fault)
+    broken = aimed(harvesting, *TEN).finish(root, 4, 5).report
+    assert broken["failed"] and not broken["kept"]
+    harvesting.server.faults.clear()
+    later = {"RUN_NOW": (world.now + timedelta(hours=2)).isoformat()}
+    mended = aimed(harvesting, *TWO, **later).finish(root).report
+    assert mended["kept"] and not mended["failed"]
+    asked = {entry.path for entry in harvesting.server.log.entries("media")}
+    assert not {path for path in asked if _segment(path) in first}
+
+
+def decided_segments(root: Path, world: World) -> set[tuple[str, int]]:
+    """Distribution and number of the segments of VODs that pictures were decided of."""
+    rows = [row for row in outcomes(root) if row["kind"] == "vod" and row["offset_s"] is not None]
+    found = set()
+    for row in rows:
+        video = world.video(row["source_id"])
+        assert video is not None
+        found.add((video.distribution, int(row["offset_s"] // video.cutting.segment_s)))
+    return found
+
+
+def _segment(path: str) -> tuple[str, int] | None:
+    match = re.fullmatch(r"/cdn/(\w+)/.*/(\d+)\.(?:ts|mp4)", path)
+    return (match[1], int(match[2])) if match else None

@@ -111,7 +111,7 @@ def test_a_batch_is_committed_whole_or_not_at_all() -> None:
     ledger = Ledger(None)
     first = kept(ledger, Rank(1, 0, 0, 0, 0), "a/vod-1-000000001.jpg", 1)
     same_file = kept(ledger, Rank(1, 0, 0, 0, 1), "a/vod-1-000000001.jpg", 2)
-    with pytest.raises(MachineError):
+    with pytest.raises(sqlite3.IntegrityError):
         ledger.commit([first, same_file])
     assert ledger.kept_count("7") == 0
     ledger.commit([first])

@@ -1,0 +1,211 @@
+"""Passes of the ledger: what was listed, and the place of every source and failure in a pass.
+
+A pass is one closed listing of a category. Where it goes on is the rank of its last committed outcome.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from harvester.model import Rank, Source, SourceKind
+from harvester.sampling.plan import Visit
+from harvester.store.database import Database
+from harvester.store.records import source_from, source_record
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPass:
+    """A pass that still has undecided targets; ``last`` is the rank decided last (None: none yet).
+
+    ``lost``: sources that could not be opened at a decided rank; their later ranks have no target in this pass.
+    """
+
+    id: int
+    last: Rank | None = None
+    lost: frozenset[tuple[SourceKind, str]] = frozenset()
+
+
+class Passes:
+    """The part of the ledger that plans: passes, their visits, and what is due again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_pass(self, category_id: str, scope: str) -> OpenPass | None:
+        """The unfinished pass of that category and scope, if there is one."""
+        pass_id = self._database.one(
+            "SELECT min(id) FROM passes WHERE category_id = ? AND scope = ? AND done = 0", category_id, scope
+        )
+        return None if pass_id is None else OpenPass(pass_id, self._last_rank(pass_id), self._lost(pass_id))
+
+    def new_pass_id(self) -> int:
+        """Number of the next pass."""
+        return 1 + (self._database.one("SELECT max(id) FROM passes") or 0)
+
+    def commit_pass(
+        self,
+        pass_id: int,
+        category_id: str,
+        scope: str,
+        *,
+        opened_at: datetime,
+        listing: Mapping[str, Any],
+        visits: Iterable[Visit],
+    ) -> int:
+        """Close the listing of a pass: its sources and visits, in one transaction. Returns the number of visits.
+
+        Failures that its retry visits take up are due no more.
+        """
+        count = 0
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT INTO passes (id, category_id, scope, opened_at, listing) VALUES (?, ?, ?, ?, ?)",
+                (pass_id, category_id, scope, opened_at.isoformat(), json.dumps(listing)),
+            )
+            for visit in visits:
+                self._insert_visit(category_id, visit)
+                count += 1
+        return count
+
+    def finish_pass(self, pass_id: int) -> None:
+        """All targets of the pass are decided."""
+        with self._database.transaction():
+            self._database.execute("UPDATE passes SET done = 1 WHERE id = ?", (pass_id,))
+
+    def visits(self, pass_id: int, turn: int) -> list[Visit]:
+        """Visits that have targets in round ``turn``, in rank order."""
+        rows = self._database.rows(
+            "SELECT s.kind, s.record, v.first_slot, v.count, v.round_size, v.broadcaster_hash, v.source_hash,"
+            " v.retry"
+            " FROM visits v JOIN sources s ON s.category_id = v.category_id AND s.kind = v.kind"
+            " AND s.id = v.source_id WHERE v.pass_id = ? AND v.first_round <= ? AND v.last_round >= ?"
+            " ORDER BY v.broadcaster_hash, v.source_hash, v.source_id",
+            pass_id,
+            turn,
+            turn,
+        )
+        return [
+            Visit(
+                pass_id,
+                source_from(kind, record),
+                slot,
+                count,
+                size,
+                bh,
+                sh,
+                tuple(json.loads(retry)) if retry else None,
+            )
+            for kind, record, slot, count, size, bh, sh, retry in rows
+        ]
+
+    def last_round(self, pass_id: int) -> int:
+        """Number of the pass's last round; -1 if it has no visit."""
+        last = self._database.one("SELECT max(last_round) FROM visits WHERE pass_id = ?", pass_id)
+        return -1 if last is None else int(last)
+
+    def known_sources(self, category_id: str) -> set[tuple[SourceKind, str]]:
+        """Sources that earlier passes of the category have visited, and those that kept frames come from."""
+        rows = self._database.rows("SELECT kind, id FROM sources WHERE category_id = ?", category_id)
+        return {(kind, source_id) for kind, source_id in rows}
+
+    def unfinished_sources(self, category_id: str) -> set[tuple[SourceKind, str]]:
+        """Sources of the category that a pass which is not done visits."""
+        rows = self._database.rows(
+            "SELECT v.kind, v.source_id FROM passes p JOIN visits v ON v.pass_id = p.id"
+            " WHERE p.category_id = ? AND p.done = 0",
+            category_id,
+        )
+        return {(kind, source_id) for kind, source_id in rows}
+
+    def due_retries(self, category_id: str, now: datetime) -> list[tuple[Source, tuple[int, ...] | None]]:
+        """Sources with failures that may be tried again: the failed targets, or None for the whole source."""
+        rows = self._database.rows(
+            "SELECT o.kind, s.record, o.k FROM outcomes o JOIN sources s ON s.category_id = o.category_id"
+            " AND s.kind = o.kind AND s.id = o.source_id"
+            " WHERE o.category_id = ? AND o.retry_at IS NOT NULL AND o.retry_at <= ?"
+            " ORDER BY o.kind, o.source_id, o.k",
+            category_id,
+            now.isoformat(),
+        )
+        wanted: dict[tuple[str, str], set[int | None]] = {}
+        for kind, record, k in rows:
+            wanted.setdefault((kind, record), set()).add(k)
+        return [
+            (source_from(kind, record), None if None in ks else tuple(sorted(k for k in ks if k is not None)))
+            for (kind, record), ks in wanted.items()
+        ]
+
+    def decided_targets(self, category_id: str, kind: SourceKind, source_id: str) -> set[int]:
+        """Numbers of the source's targets that are never fetched again: decided, or failed for good."""
+        rows = self._database.rows(
+            "SELECT k, verdict, retry_at, max(seq) FROM outcomes WHERE category_id = ? AND kind = ?"
+            " AND source_id = ? AND k IS NOT NULL GROUP BY k",
+            category_id,
+            kind,
+            source_id,
+        )
+        return {k for k, verdict, retry_at, _ in rows if verdict != "failed" or retry_at is None}
+
+    def settled_elsewhere(self, source: Source, pass_id: int) -> set[int]:
+        """Numbers of the source's targets that another pass of its category has kept or dropped."""
+        rows = self._database.rows(
+            "SELECT k FROM outcomes WHERE category_id = ? AND kind = ? AND source_id = ? AND pass_id <> ?"
+            " AND k IS NOT NULL AND verdict <> 'failed'",
+            source.category_id,
+            source.kind,
+            source.id,
+            pass_id,
+        )
+        return {k for (k,) in rows}
+
+    def failures_of(self, category_id: str, kind: SourceKind, source_id: str, k: int | None) -> int:
+        """How often that target (or, with None, opening that source) has failed so far."""
+        return int(
+            self._database.one(
+                "SELECT count(*) FROM outcomes WHERE category_id = ? AND kind = ? AND source_id = ?"
+                " AND k IS ? AND verdict = 'failed'",
+                category_id,
+                kind,
+                source_id,
+                k,
+            )
+            or 0
+        )
+
+    def _insert_visit(self, category_id: str, visit: Visit) -> None:
+        source = visit.source
+        retry = None if visit.retry is None else json.dumps(visit.retry)
+        self._database.execute(
+            "INSERT INTO sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record",
+            (category_id, source.kind, source.id, source.broadcaster_id, source_record(source)),
+        )
+        self._database.execute(
+            "INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(visit.pass_id, visit.broadcaster_hash, visit.source_hash),
+                *(category_id, source.kind, source.id),
+                *(visit.first_slot, visit.count, visit.round_size, visit.first_round, visit.last_round),
+                retry,
+            ),
+        )
+        self._database.execute(
+            "UPDATE outcomes SET retry_at = NULL WHERE category_id = ? AND kind = ? AND source_id = ?"
+            " AND (?4 IS NULL OR k IS NULL OR k IN (SELECT value FROM json_each(?4)))",
+            (category_id, source.kind, source.id, retry),
+        )
+
+    def _last_rank(self, pass_id: int) -> Rank | None:
+        rows = self._database.rows(
+            "SELECT pass_id, round, broadcaster_hash, source_hash, place FROM outcomes WHERE pass_id = ?"
+            " ORDER BY seq DESC LIMIT 1",
+            pass_id,
+        )
+        return Rank(*rows[0]) if rows else None
+
+    def _lost(self, pass_id: int) -> frozenset[tuple[SourceKind, str]]:
+        rows = self._database.rows("SELECT kind, source_id FROM outcomes WHERE pass_id = ? AND k IS NULL", pass_id)
+        return frozenset((kind, source_id) for kind, source_id in rows)

@@ -1,0 +1,132 @@
+"""Stops and bounds: the first reason counts, a result that is there is taken, nothing waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from harvester.clock import Clock
+from harvester.config import Run
+from harvester.pipeline.stopping import Bounds, Stop, Stopped
+from harvester.stats import RequestKind, Traffic
+
+
+def test_the_first_reason_counts_unless_a_signal_follows() -> None:
+    stop = Stop()
+    assert (stop.asked, stop.reason, stop.signal_number) == (False, "", None)
+    stop.ask("max_time")
+    stop.ask("max_bytes")
+    assert (stop.asked, stop.reason, stop.signal_number) == (True, "max_time", None)
+    stop.ask("interrupted", signal_number=15)
+    stop.ask("max_frames")
+    assert (stop.reason, stop.signal_number) == ("interrupted", 15)
+
+
+def test_a_result_that_is_there_is_taken_even_after_a_stop() -> None:
+    async def check() -> None:
+        stop, ready = Stop(), asyncio.get_running_loop().create_future()
+        ready.set_result(3)
+        stop.ask("max_time")
+        assert await stop.or_stopped(ready) == 3
+        with pytest.raises(Stopped):
+            await stop.or_stopped(asyncio.Event().wait())
+
+    asyncio.run(check())
+
+
+def test_a_stop_ends_the_waiting_and_cancels_what_was_waited_for() -> None:
+    async def check() -> None:
+        stop, ended = Stop(), []
+
+        async def work() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(True)
+
+        waiting = asyncio.create_task(stop.or_stopped(work()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        stop.ask("interrupted", signal_number=2)
+        with pytest.raises(Stopped):
+            await waiting
+        assert ended
+
+    asyncio.run(check())
+
+
+def test_errors_come_through_and_a_cancelled_waiter_takes_its_work_along() -> None:
+    async def check() -> None:
+        stop = Stop()
+
+        async def broken() -> None:
+            raise ValueError("broken")
+
+        with pytest.raises(ValueError, match="broken"):
+            await stop.or_stopped(broken())
+        work = asyncio.create_task(asyncio.Event().wait())
+        waiting = asyncio.create_task(stop.or_stopped(work))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert work.cancelled()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(check())
+
+
+def bounds(run: Run, *, kept: int = 0, requests: int = 0, n_bytes: int = 0) -> tuple[Bounds, Stop]:
+    traffic = Traffic()
+    for _ in range(requests):
+        traffic.sent(RequestKind.MEDIA)
+    traffic.received(RequestKind.HELIX, n_bytes)
+    stop = Stop()
+    return Bounds(run, Clock(), traffic, stop, lambda: kept), stop
+
+
+REACHED: list[tuple[dict[str, Any], dict[str, int], str]] = [
+    ({"max_frames": 3}, {"kept": 3}, "max_frames"),
+    ({"max_bytes": 100}, {"n_bytes": 100}, "max_bytes"),
+    ({"max_requests": 5}, {"requests": 5}, "max_requests"),
+    ({"max_time_s": 1e-9}, {}, "max_time"),
+]
+
+
+@pytest.mark.parametrize(("run", "done", "reason"), REACHED)
+def test_a_bound_asks_for_a_stop_when_it_is_reached(
+    run: dict[str, Any], done: dict[str, int], reason: str
+) -> None:
+    check, stop = bounds(Run(**run), **done)
+    assert check.check()
+    assert stop.reason == reason
+    assert check.full() == (reason == "max_frames")
+
+
+def test_below_its_bounds_a_run_goes_on_and_zero_is_no_bound() -> None:
+    just_below = Run(max_frames=4, max_bytes=101, max_requests=6, max_time_s=3600)
+    for run in (just_below, Run()):
+        check, stop = bounds(run, kept=3, n_bytes=100, requests=5)
+        assert not check.check()
+        assert not check.full()
+        assert not stop.asked
+
+
+def test_a_stop_for_any_reason_ends_the_beginning_of_work() -> None:
+    check, stop = bounds(Run())
+    stop.ask("interrupted", signal_number=2)
+    assert check.check()
+    assert not check.full()
+
+
+def test_the_time_is_watched_whatever_the_run_waits_for() -> None:
+    async def check() -> None:
+        watched, stop = bounds(Run(max_time_s=1e-9))
+        await watched.watch_time()
+        assert stop.reason == "max_time"
+        unbounded, stop = bounds(Run())
+        await unbounded.watch_time()
+        assert not stop.asked
+
+    asyncio.run(check())
