@@ -18,10 +18,13 @@ from harvester.cli.options import Terminal, common, loaded, terminal
 from harvester.clock import Clock
 from harvester.config import Config, Credentials, Loaded, credentials
 from harvester.decode import describe, thread_count
-from harvester.errors import HarvesterError, MachineError
+from harvester.errors import FetchError, HarvesterError, MachineError, TryAgainLater
 from harvester.pipeline.outside import reach, require_rights
 from harvester.ports import RateHeadroom
+from harvester.report.ending import PRECEDENCE
+from harvester.stats import RequestKind
 from harvester.store.classes import holds_dataset
+from harvester.transport import Transport
 
 #: Least free disk space that is not worth a warning (bytes): some 10,000 frames of 720p.
 DISK_FLOOR_BYTES = 2 << 30
@@ -29,6 +32,8 @@ DISK_FLOOR_BYTES = 2 << 30
 CLOCK_ERROR_S = 60.0
 #: A rate limit's bucket refills within this (s).
 BUCKET_S = 60.0
+#: Longest answer read of an endpoint that is only asked whether it is there (bytes).
+ANSWER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def doctor(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     config = loaded(config_path, term)
     checks = list(_checks(config, out or Path.cwd()))
-    code = next((check.exit_code for check in checks if check.exit_code), 0)
+    code = min((check.exit_code for check in checks), key=PRECEDENCE.index)
     if as_json:
         click.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in checks]}))
     else:
@@ -95,18 +100,32 @@ def _twitch(config: Config) -> Iterator[Check]:
         yield Check("credentials", "warning", "set, not tried: Twitch is not touched before [rights] basis is set")
         return
     try:
-        headroom = asyncio.run(_headroom(config, secret))
+        headroom, reached = asyncio.run(_asked(config, secret))
     except HarvesterError as error:
         yield Check("credentials", "failed", f"{world} at {config.endpoints.helix}", str(error), error.exit_code)
         return
     yield Check("credentials", "ok", f"accepted by {world} at {config.endpoints.helix}")
     yield _rate(headroom)
+    yield from reached
     yield _clock(config, headroom)
 
 
-async def _headroom(config: Config, secret: Credentials) -> RateHeadroom:
+async def _asked(config: Config, secret: Credentials) -> tuple[RateHeadroom, list[Check]]:
+    """The rate limit, and whether the two services of playback answer at all; any status is an answer."""
+    playback = {RequestKind.GQL: config.endpoints.gql, RequestKind.USHER: config.endpoints.usher}
     async with reach(config, secret, Clock(config.run.start)) as outside:
-        return await outside.catalog.headroom()
+        headroom = await outside.catalog.headroom()
+        return headroom, [await _reached(outside.transport, kind, url) for kind, url in playback.items()]
+
+
+async def _reached(transport: Transport, kind: RequestKind, url: str) -> Check:
+    name = f"endpoint {kind}"
+    try:
+        await transport.send("GET", url, kind=kind, limit_bytes=ANSWER_BYTES)
+    except FetchError as error:
+        fix = f"check network and proxy, or [endpoints] {kind}"
+        return Check(name, "failed", f"{url}: {error}", fix, TryAgainLater.exit_code)
+    return Check(name, "ok", f"{url} answers")
 
 
 def _rate(headroom: RateHeadroom) -> Check:

@@ -206,7 +206,7 @@ def _picture(opened: OpenDataset, out: Path) -> Path | None:
 
 
 def _finish(report: RunReport, term: Terminal) -> None:
-    if report.dataset and not (term.quiet or term.as_json):
+    if report.dataset and not term.as_json:
         term.out.print(summary(report), crop=False)
     else:
         for line in report.errors:
