@@ -58,25 +58,26 @@ class StageTimes:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the time spent inside the ``with`` block to ``stage``."""
-        start = time.perf_counter()
-        try:
+        with self._adding(self.busy_s, stage):
             yield
-        finally:
-            elapsed = time.perf_counter() - start
-            with self._lock:
-                self.busy_s[stage] += elapsed
-                self.calls[stage] += 1
+        with self._lock:
+            self.calls[stage] += 1
 
     @contextmanager
     def waiting(self, stage: str) -> Iterator[None]:
         """Add the time spent waiting inside the ``with`` block (of many tasks at once) to ``stage``."""
+        with self._adding(self.wait_s, stage):
+            yield
+
+    @contextmanager
+    def _adding(self, sums: dict[str, float], stage: str) -> Iterator[None]:
         start = time.perf_counter()
         try:
             yield
         finally:
             elapsed = time.perf_counter() - start
             with self._lock:
-                self.wait_s[stage] += elapsed
+                sums[stage] += elapsed
 
     def __add__(self, other: StageTimes) -> StageTimes:
         total = StageTimes()

@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from harvester.cli.options import Terminal, common, loaded, request_of, terminal, wanted
-from harvester.cli.running import settings_of
+from harvester.cli.options import Terminal, asked, common, loaded, terminal, wanted
 from harvester.clock import Clock
 from harvester.config import Config, credentials
 from harvester.errors import TryAgainLater, UnknownCategory
@@ -37,32 +36,18 @@ FINDINGS_SHOWN = 50
 @click.command()
 @wanted
 @common
-def plan(
-    *,
-    config_path: Path | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    out: Path,
-    categories: tuple[str, ...],
-    categories_file: Path | None,
-    frames: int | None,
-    source: str | None,
-    **flags: Any,
-) -> int:
+def plan(**options: Any) -> int:
     """Print what `run` would fetch and what it would cost; fetches no media and writes nothing."""
-    term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
-    configured = loaded(config_path, term, **settings_of(flags))
-    config = configured.config
-    request = request_of(configured, categories, categories_file, frames, source)
+    wish = asked(options)
+    config, term = wish.config, wish.term
     clock = Clock(config.run.start)
-    with inspect_dataset(out, clock) as opened:
-        plans, unknown = asyncio.run(_plan(config, request, opened, clock))
+    with inspect_dataset(wish.out, clock) as opened:
+        plans, unknown = asyncio.run(_plan(config, wish.request, opened, clock))
     code = 0 if all(entry.listed for entry in plans) else TryAgainLater.exit_code
     code = code or (4 if unknown else 0)
     for error in unknown:
         term.err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-    if as_json:
+    if term.as_json:
         click.echo(json.dumps({"exit_code": code, "plan": [asdict(entry) for entry in plans]}))
     else:
         term.out.print(plan_text(plans), markup=False, highlight=False)

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from harvester.config import Loaded, load
+from harvester.config import Config, Loaded, load
 from harvester.errors import UsageError
 from harvester.model import SourceKind
 from harvester.pipeline.listing import Request
@@ -131,6 +131,39 @@ def loaded(path: Path | None, term: Terminal, **flags: Any) -> Loaded:
     result = load(path, environ=os.environ, flags=values)
     term.say(f"configuration: {result.path or 'built-in defaults'}")
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What ``run`` and ``plan`` were asked for."""
+
+    term: Terminal
+    config: Config
+    request: Request
+    out: Path
+
+
+def asked(options: Mapping[str, Any]) -> Asked:
+    """The options of ``wanted`` and ``common`` as one record. Raises UsageError or ConfigError."""
+    term = terminal(as_json=options["as_json"], quiet=options["quiet"], verbose=options["verbose"])
+    configured = loaded(options["config_path"], term, **settings_of(options))
+    names = (options["categories"], options["categories_file"], options["frames"], options["source"])
+    return Asked(term, configured.config, request_of(configured, *names), options["out"])
+
+
+def settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Command line flags as settings of the configuration; None = not given."""
+    kind = flags["source_type"]
+    return {
+        "discover__top": flags["top"],
+        "discover__since": flags["since"],
+        "discover__until": flags["until"],
+        "discover__source_types": None if kind is None else (kind,),
+        "run__max_time_s": flags["max_time"],
+        "run__max_bytes": flags["max_bytes"],
+        "run__max_frames": flags["max_frames"],
+        "run__max_requests": flags["max_requests"],
+    }
 
 
 def request_of(

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from harvester.cli.options import Terminal, common, loaded, request_of, terminal, wanted
+from harvester.cli.options import Terminal, asked, common, wanted
 from harvester.cli.progress import show
 from harvester.clock import Clock
 from harvester.config import Config, Credentials, credentials
@@ -40,41 +40,12 @@ CONTACT_SHEET = "contact-sheet.jpg"
 @click.command()
 @wanted
 @common
-def run(
-    *,
-    config_path: Path | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    out: Path,
-    categories: tuple[str, ...],
-    categories_file: Path | None,
-    frames: int | None,
-    source: str | None,
-    **flags: Any,
-) -> int:
+def run(**options: Any) -> int:
     """Harvest labelled frames into the dataset --out; goes on where an earlier run stopped."""
-    term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
-    config = loaded(config_path, term, **settings_of(flags))
-    request = request_of(config, categories, categories_file, frames, source)
-    report = _run(config.config, request, out, term)
-    _finish(report, term)
+    wish = asked(options)
+    report = _run(wish.config, wish.request, wish.out, wish.term)
+    _finish(report, wish.term)
     return report.exit_code
-
-
-def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
-    """Command line flags as settings of the configuration; None = not given."""
-    kind = flags["source_type"]
-    return {
-        "discover__top": flags["top"],
-        "discover__since": flags["since"],
-        "discover__until": flags["until"],
-        "discover__source_types": None if kind is None else (kind,),
-        "run__max_time_s": flags.get("max_time"),
-        "run__max_bytes": flags.get("max_bytes"),
-        "run__max_frames": flags.get("max_frames"),
-        "run__max_requests": flags.get("max_requests"),
-    }
 
 
 @dataclass(frozen=True, slots=True)

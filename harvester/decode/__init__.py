@@ -17,14 +17,14 @@ from harvester.ports import Decoder
 
 @dataclass(frozen=True, slots=True)
 class DecoderChoice:
-    """Which decoder a run uses: ``name`` is the dataset's column ``decoder``, ``library`` what is behind it."""
+    """Which decoder a run uses: ``name`` is the dataset's column ``decoder``, ``engine`` what is behind it."""
 
     name: str
-    library: str
+    engine: str
     why: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.library}): {self.why}"
+        return f"{self.name} ({self.engine}): {self.why}"
 
 
 def open_decoder(settings: config.Decode) -> Decoder:

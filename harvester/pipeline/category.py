@@ -200,8 +200,8 @@ class CategoryWalk:
         self._books.under_way.discard(item.rank)
         self._undecided -= 1
         self._progress.set()
-        if item.place == item.visit.count - 1:
-            self._stage.sources.forget(item.visit.source)
+        if item.place == item.visit.count - 1 or self._judge.is_lost(item.visit.source):
+            self._stage.sources.forget(item.visit.source)  # one that is lost is opened anew in a later pass
         if ruling is None:
             await self._stage.window.release()
             return

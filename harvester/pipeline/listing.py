@@ -116,8 +116,10 @@ class Lister:
         sources = [source for listing in listings.values() for source in listing.sources]
         wishes, left_out = self._choose(category, sources, again=is_narrow(self.discover, request))
         left_out["filtered"] += sum(listing.seen - len(listing.sources) for listing in listings.values())
+        chosen = {(wish.source.kind, wish.source.id) for wish in wishes}
+        due = (w for w in self.retries(category, request) if (w.source.kind, w.source.id) not in chosen)
         return Found(
-            wishes=(*wishes, *self.retries(category, request)),
+            wishes=(*wishes, *due),
             left_out=+left_out,
             listed={kind: listing.stopped for kind, listing in listings.items()},
             sources=sum(listing.seen for listing in listings.values()),

@@ -1,6 +1,6 @@
 """An embedded stand-in of Twitch, on loopback, that the unmodified twitchAPI and streamlink libraries talk to.
 
-footage (recordings) -> build -> world (what exists: records) -> library, media (bytes) -> routes, server (HTTP).
+footage (recordings) -> build -> world (what exists: records) -> reels, media (bytes) -> routes, server (HTTP).
 """
 
 from harvester.sandbox.build import default_world, world_from_index

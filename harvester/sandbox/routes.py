@@ -27,7 +27,7 @@ from harvester.sandbox.world import Video, World
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from harvester.sandbox.library import MediaLibrary
+    from harvester.sandbox.reels import MediaReels
 
 CLIENT_ID = "sandboxclient0000000000000000"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
@@ -80,13 +80,13 @@ def client_secret(seed: str) -> str:
 
 
 class Routes:
-    """The handlers. ``origin`` is set once the port is known; ``library`` opens no video before it is asked."""
+    """The handlers. ``origin`` is set once the port is known; ``reels`` opens no video before it is asked."""
 
     def __init__(
-        self, world: World, library: MediaLibrary, *, helix_points: int = HELIX_POINTS, any_hash: bool = False
+        self, world: World, reels: MediaReels, *, helix_points: int = HELIX_POINTS, any_hash: bool = False
     ) -> None:
         self.world = world
-        self.library = library
+        self.reels = reels
         self.origin = ""
         self.bucket = RateBucket(helix_points)
         self._any_hash = any_hash
@@ -191,7 +191,7 @@ class Routes:
         video = self.world.video(video_id)
         if video is None:
             return _usher_error(404, request, "transcode_does_not_exist", "transcode does not exist")
-        renditions = await asyncio.to_thread(self.library.renditions, video)
+        renditions = await asyncio.to_thread(self.reels.renditions, video)
         version = 2 if request.path.startswith("/vod/v2/") else 1
         text = multivariant(video, renditions, self.origin, version=version)
         return web.Response(text=text, content_type=PLAYLIST_TYPE)
@@ -202,11 +202,11 @@ class Routes:
         video = self._video_at(where["distribution"], where["special"])
         if video is None:
             return _denied()
-        height = await asyncio.to_thread(self.library.height_of, video, where["folder"])
+        height = await asyncio.to_thread(self.reels.height_of, video, where["folder"])
         if height is None:
             return _denied()
         if where["name"] == playlist_name(video):
-            entries = await asyncio.to_thread(self.library.entries, video, height)
+            entries = await asyncio.to_thread(self.reels.entries, video, height)
             response = web.Response(
                 text=media_playlist(video, entries, sound=not height), content_type=PLAYLIST_TYPE
             )
@@ -229,7 +229,7 @@ class Routes:
         height = next((h for h in clip.heights if str(h) == request.match_info["quality"]), None) if clip else None
         if clip is None or height is None:
             return _denied()
-        data = await asyncio.to_thread(self.library.clip, clip, height)
+        data = await asyncio.to_thread(self.reels.clip, clip, height)
         return ranged(request, data, "video/mp4", clip.created_at)
 
     async def _media(self, video: Video, height: int, name: str) -> bytes:
@@ -238,9 +238,9 @@ class Routes:
         if match := _SEGMENT.fullmatch(name):
             if match[2] != container:
                 raise LookupError(name)
-            return await asyncio.to_thread(self.library.segment, video, height, int(match[1]))
+            return await asyncio.to_thread(self.reels.segment, video, height, int(match[1]))
         if match := _INIT.fullmatch(name):
-            return await asyncio.to_thread(self.library.init, video, height, int(match[1]))
+            return await asyncio.to_thread(self.reels.init, video, height, int(match[1]))
         raise LookupError(name)
 
     def _video_at(self, distribution: str, special: str) -> Video | None:

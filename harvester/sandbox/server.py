@@ -51,14 +51,14 @@ class SandboxServer:
         helix_points: int = HELIX_POINTS,
         any_hash: bool = False,
     ) -> None:
-        from harvester.sandbox.library import MediaLibrary  # loads libav, which importing this module must not
+        from harvester.sandbox.reels import MediaReels  # loads libav, which importing this module must not
 
         self.world = world
         self.port = port
         self.log = RequestLog()
         self.faults = FaultBook()
-        self._library = MediaLibrary(world, cache_dir)
-        self._routes = Routes(world, self._library, helix_points=helix_points, any_hash=any_hash)
+        self._reels = MediaReels(world, cache_dir)
+        self._routes = Routes(world, self._reels, helix_points=helix_points, any_hash=any_hash)
         self._line = Line(rtt_ms, mbps)
         self._connections: WeakSet[asyncio.BaseTransport] = WeakSet()
 
@@ -101,7 +101,7 @@ class SandboxServer:
 
         Footage that the world varies is encoded first, if the cache folder lacks it.
         """
-        self._library.prepare()
+        self._reels.prepare()
         loop = asyncio.new_event_loop()
         runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:

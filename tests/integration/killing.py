@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import random
 import signal
 import sqlite3
@@ -32,9 +34,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import harvester
 from harvester.config import Sample
 from harvester.sampling.plan import choose_targets
 from harvester.sandbox import SandboxServer
+from harvester.store.metadata import SplitRows
 from harvester.store.records import source_from
 
 #: What a step can be.
@@ -135,14 +139,11 @@ def _become(order: Mapping[str, Any]) -> None:
 
 def _load_everything() -> None:
     """Import what a run imports at its first use, so that no child has to."""
-    import av  # noqa: F401
-    import cv2  # noqa: F401
-    import jinja2  # noqa: F401
-    import pyarrow.compute
-    import pyarrow.parquet  # noqa: F401
-
-    from harvester.store.metadata import SplitRows
-
+    ours = (module.name for module in pkgutil.walk_packages(harvester.__path__, "harvester."))
+    theirs = ("av", "cv2", "jinja2", "pyarrow.compute", "pyarrow.parquet")
+    for name in (*ours, *theirs):
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
     SplitRows.empty()  # pyarrow looks for pandas here
 
 
@@ -342,11 +343,11 @@ def check_whole(root: Path) -> None:
 
 
 def check_books(root: Path, report: Mapping[str, Any]) -> None:
-    """I1: planned is what became of it, in all and in each category, and the ledger has the same rows."""
+    """I1: planned is what became of it, in all and in each category, and the ledger says the same."""
     for books in (report, *report["categories"].values()):
         decided = books["kept"] + sum(books["dropped"].values()) + sum(books["failed"].values())
         assert books["planned"] == decided + books["pending"]
-    rows = [row for row in outcomes(root) if row["run_id"] == report["run_id"]]
+    rows = _final([row for row in outcomes(root) if row["run_id"] == report["run_id"]])
     by_verdict = Counter(row["verdict"] for row in rows)
     dropped = Counter(row["reason"] for row in rows if row["verdict"] == "dropped")
     failed = Counter(row["reason"] for row in rows if row["verdict"] == "failed")
@@ -355,6 +356,16 @@ def check_books(root: Path, report: Mapping[str, Any]) -> None:
     assert {category: books["total"] for category, books in report["categories"].items()} == {
         category: kept[category] for category in report["categories"]
     }
+
+
+def _final(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What became of each target in the end: a failure that the same run mended counts no more."""
+    final: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        source = (row["category_id"], row["kind"], row["source_id"])
+        final.pop((*source, None), None)
+        final[*source, row["k"]] = row
+    return list(final.values())
 
 
 @contextmanager
@@ -374,12 +385,15 @@ def check_prefixes(root: Path) -> None:
     """I2: what is decided of a pass are its first ranks, without those that no picture stands behind.
 
     Ranks are recomputed from the committed visits. A rank may be passed over when its source has fewer targets,
-    or could not be opened at an earlier rank.
+    could not be opened at an earlier rank, or had that target decided in another pass.
     """
     decided: dict[int, list[dict[str, Any]]] = {}
+    settled = {}
     for row in outcomes(root):
         if row["pass_id"]:
             decided.setdefault(row["pass_id"], []).append(row)
+        if row["verdict"] != "failed":
+            settled[row["category_id"], row["kind"], row["source_id"], row["k"]] = row["pass_id"]
     for pass_id, rows in decided.items():
         order = [_rank(row) for row in rows]
         assert order == sorted(set(order)), f"pass {pass_id} is out of order"
@@ -389,7 +403,8 @@ def check_prefixes(root: Path) -> None:
         for rank, source, k, targets in _ranks(root, pass_id):
             if rank > order[-1] or rank in done:
                 continue
-            assert k >= targets or (source in lost and rank > lost[source]), f"{source} {k} was passed over"
+            elsewhere = settled.get((rows[0]["category_id"], *source, k), pass_id) != pass_id
+            assert elsewhere or k >= targets or (source in lost and rank > lost[source]), f"{source} {k} skipped"
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[int, ...]:

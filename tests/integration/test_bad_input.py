@@ -100,10 +100,11 @@ def test_an_empty_category_is_no_error_and_a_suddenly_empty_one_is(harvester: Co
     ended = harvester("run", "--category", "Just Chatting", "--frames", "3", "--out", dataset, "--json")
     assert (ended.code, ended.json["status"]) == (0, "done")
     assert ended.json["categories"]["509658"]["note"] == "no sources listed"
+    assert harvester("run", "--category", "Teeworlds", "--out", dataset).code == 0  # its listing is worked off
     nothing = Fault(path="/helix/(videos|clips)", body=b'{"data": [], "pagination": {}}', times=0)
     harvester.server.inject(nothing)
     before = tree(dataset)
-    check_refused(harvester("run", *small(dataset, 90), "--source-type", "vod"), 5, "lists no sources", "later")
+    check_refused(harvester("run", *small(dataset, 90)), 5, "'Teeworlds'", "lists no sources", "later")
     assert tree(dataset) == before
 
 

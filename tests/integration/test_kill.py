@@ -450,7 +450,9 @@ def test_two_runs_at_once(plain: Case, slow: dict[str, Harvesting], tmp_path: Pa
     harvesting.server.log.clear()
     pid = harvesting.start(root)
     _wait_for(harvesting, "media 2")
+    os.kill(pid, signal.SIGSTOP)
     second = harvesting.run(root)
+    os.kill(pid, signal.SIGCONT)
     assert second.code == second.report["exit_code"] == 75
     assert f"process {pid} " in second.err
     assert harvesting.processes.wait(pid).code == 0

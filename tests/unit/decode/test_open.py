@@ -19,7 +19,7 @@ def test_the_choice_is_told_with_its_reason(backend: str) -> None:
     settings = Decode(backend=backend)
     choice, decoder = describe(settings), open_decoder(settings)
     assert choice.name == decoder.name == "cpu"
-    assert choice.library.startswith("libavcodec ") and choice.library in str(choice)
+    assert choice.engine.startswith("libavcodec ") and choice.engine in str(choice)
     assert ("[decode] backend" in choice.why) == (backend == "cpu")
 
 

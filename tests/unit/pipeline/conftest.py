@@ -53,8 +53,12 @@ def visit(source: Source, count: int = 4, retry: tuple[int, ...] | None = None) 
 
 def item(source: Source, place: int = 0, retry: tuple[int, ...] | None = None) -> Item:
     """A place of the rank order; its work is not looked at by who decides."""
-    chosen = visit(source, retry=retry)
-    return Item(chosen.rank(place), chosen, place, cast("Any", None))
+    return at(visit(source, retry=retry), place)
+
+
+def at(visit: Visit, place: int) -> Item:
+    """A place of a visit."""
+    return Item(visit.rank(place), visit, place, cast("Any", None))
 
 
 def picture(seed: int, side: int = 64) -> Picture:

@@ -29,7 +29,7 @@ KEPT_BYTES = 256 << 20
 FIRST_PTS_S = 10.0
 
 
-class MediaLibrary:
+class MediaReels:
     """The media of one world. ``cache_dir``: where encodes are kept; None = a folder of the platform's temp."""
 
     def __init__(self, world: World, cache_dir: Path | None = None) -> None:
