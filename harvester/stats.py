@@ -58,10 +58,10 @@ class StageTimes:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the time spent inside the ``with`` block to ``stage``."""
-        with self._adding(self.busy_s, stage):
-            yield
         with self._lock:
             self.calls[stage] += 1
+        with self._adding(self.busy_s, stage):
+            yield
 
     @contextmanager
     def waiting(self, stage: str) -> Iterator[None]:

@@ -65,6 +65,8 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool =
         try:
             dataset.recover(ledger.is_kept)
             kept = ledger.kept_files()
+            if not kept:
+                dataset.withdraw_unlisted()
             if adopt or not kept:
                 ledger.adopt((frame for frame in dataset.frames() if frame.file_name not in kept), clock.now())
             yield OpenDataset(dataset, ledger)

@@ -35,7 +35,7 @@ from harvester.store.disk import (
     write_all_durably,
     write_durably,
 )
-from harvester.store.layout import Layout, check_file_name, frame_file_name, shown
+from harvester.store.layout import Layout, check_file_name, frame_file_name, is_file_name, shown
 from harvester.store.metadata import SplitRows
 from harvester.store.placing import place, withdraw_images, withdraw_split
 from harvester.store.tombstones import Tombstones
@@ -137,6 +137,20 @@ class Dataset:
         self._unfinished = False
         return total
 
+    def withdraw_unlisted(self) -> None:
+        """Take out images without a row, which a killed batch leaves when its intent is deleted; after recover().
+
+        For a dataset that has lost its ledger, where nothing else will. A split without metadata is left alone:
+        somebody may restore the file. Raises :class:`MachineError`.
+        """
+        self._require_recovered()
+        with changing(self.paths.root):
+            unlisted = {split: self._unlisted(split) for split, rows in self._rows.items() if len(rows)}
+            if any(unlisted.values()):
+                work = self._begin()
+                self._withdraw(unlisted, work)
+                self._end(work)
+
     def rows(self, split: SplitName) -> pa.Table:
         """The metadata of a split as an Arrow table (no rows if the split has no image)."""
         return self._rows[split].table
@@ -188,6 +202,12 @@ class Dataset:
             if fresh is not rows:
                 changed[split] = fresh
         return changed
+
+    def _unlisted(self, split: SplitName) -> set[str]:
+        folder = self.paths.split(split)
+        found = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg")}
+        ours = {name for name in found if is_file_name(name)}
+        return ours - self._rows[split].listed(ours)
 
     def _require_recovered(self) -> None:
         if self._unfinished:

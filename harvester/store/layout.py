@@ -51,9 +51,14 @@ def frame_file_name(slug: str, source_type: SourceKind, source_id: str, offset_s
 
 def check_file_name(file_name: str) -> str:
     """``file_name`` if it has the form of :func:`frame_file_name`, so never leaves its split; else ValueError."""
-    if not _FILE_NAME.fullmatch(file_name):
+    if not is_file_name(file_name):
         raise ValueError(f"{file_name!r} is no file name of a frame")
     return file_name
+
+
+def is_file_name(file_name: str) -> bool:
+    """True for the form of :func:`frame_file_name`."""
+    return _FILE_NAME.fullmatch(file_name) is not None
 
 
 @dataclass(frozen=True, slots=True)
