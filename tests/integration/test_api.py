@@ -149,11 +149,11 @@ def test_closing_stops_fetching(server: SandboxServer, config: Config) -> None:
     assert len(list(islice(frames, 3))) == 3
     frames.close()  # type: ignore[attr-defined]
     asked = media_requests(server)
-    assert 3 <= asked <= 100
     assert not [thread for thread in threading.enumerate() if thread.name == "harvest"]
     server.log.clear()
-    assert len(list(harvester.frames("Teeworlds", n=1000, config=narrow))) > 3
-    assert media_requests(server) >= 20  # what would have gone on
+    kept = len(list(harvester.frames(GAMES, n=1000, config=narrow)))
+    print(asked, kept, media_requests(server))
+    assert 3 <= asked < media_requests(server) - kept // 4  # it would have gone on
 
 
 def test_a_loop_that_is_left_closes_its_frames(server: SandboxServer, config: Config) -> None:

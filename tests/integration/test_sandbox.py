@@ -406,7 +406,7 @@ def test_a_shaped_line_delivers_the_same_bytes(server, world):
 
 
 def test_the_default_world_needs_no_encode_and_every_split(server, world):
-    assert server._library.prepare() == 0
+    assert server._reels.prepare() == 0
     assert {split_of(video.channel.id) for video in world.videos} == {"train", "validation", "test"}
 
 
