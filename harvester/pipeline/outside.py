@@ -85,7 +85,7 @@ def inspect_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset | None]:
         return
     dataset = Dataset.open(root, create=False)
     file = dataset.paths.state / LEDGER_FILE
-    ledger = Ledger(file if file.exists() else None)
+    ledger = Ledger(file, readonly=True) if file.exists() else Ledger(None)
     try:
         if not file.exists():
             ledger.adopt(dataset.frames(), clock.now())

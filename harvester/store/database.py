@@ -18,18 +18,20 @@ ROWS_AT_ONCE = 256
 class Database:
     """An open database with a schema of the given version; ``path`` None = in memory.
 
+    ``readonly``: it exists, and is only looked at, also where nothing can be written (a read-only file system).
     Raises :class:`MachineError` (disk full, damaged) and, where a newer version wrote it, :class:`ForeignDataset`.
     """
 
-    def __init__(self, path: Path | None, schema: str, version: int) -> None:
+    def __init__(self, path: Path | None, schema: str, version: int, *, readonly: bool = False) -> None:
         self._path = path
         self._lock = threading.RLock()
         try:
-            self._connection = sqlite3.connect(
-                ":memory:" if path is None else path, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            if readonly and path is not None:
+                self._connection = _looked_at(path)
+            else:
+                self._connection = _connected(":memory:" if path is None else str(path))
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=FULL")
             self._migrate(schema, version)
         except sqlite3.Error as error:
             raise _translated(error, path) from error
@@ -103,6 +105,22 @@ class Database:
                 for statement in schema.split(";"):
                     self.execute(statement)
                 self.execute(f"PRAGMA user_version = {version}")
+
+
+def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=uri)
+
+
+def _looked_at(path: Path) -> sqlite3.Connection:
+    """Read-only; where even the shared-memory file of WAL cannot be made, as a file that does not change."""
+    address = path.absolute().as_uri()
+    connection = _connected(f"{address}?mode=ro", uri=True)
+    try:
+        connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        return _connected(f"{address}?immutable=1", uri=True)
+    return connection
 
 
 def _translated(error: sqlite3.Error, path: Path | None) -> MachineError:

@@ -30,8 +30,8 @@ SCHEMA_VERSION = 1
 class Ledger(Passes):
     """Open ledger; also ``Ledger(None)`` in memory, for harvests that write nothing."""
 
-    def __init__(self, path: Path | None) -> None:
-        super().__init__(Database(path, SCHEMA.read_text(encoding="utf-8"), SCHEMA_VERSION))
+    def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
+        super().__init__(Database(path, SCHEMA.read_text(encoding="utf-8"), SCHEMA_VERSION, readonly=readonly))
         self._seq = threading.Lock()
         self._next_seq = 1 + (self._database.one("SELECT max(seq) FROM outcomes") or 0)
 

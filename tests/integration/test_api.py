@@ -151,9 +151,8 @@ def test_closing_stops_fetching(server: SandboxServer, config: Config) -> None:
     asked = media_requests(server)
     assert not [thread for thread in threading.enumerate() if thread.name == "harvest"]
     server.log.clear()
-    kept = len(list(harvester.frames(GAMES, n=1000, config=narrow)))
-    print(asked, kept, media_requests(server))
-    assert 3 <= asked < media_requests(server) - kept // 4  # it would have gone on
+    assert len(list(harvester.frames(GAMES, n=1000, config=narrow))) > 30
+    assert 3 <= asked < media_requests(server) / 2  # it would have gone on
 
 
 def test_a_loop_that_is_left_closes_its_frames(server: SandboxServer, config: Config) -> None:

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -168,10 +168,10 @@ def case(harvesting: Harvesting, folder: Path, before: Path | None = None, codes
     return Case(harvesting, before, content(root), done.steps, codes)
 
 
-def sampled(case: Case, tmp_path: Path, *, every: int, seed: int) -> None:
+def sampled(case: Case, tmp_path: Path, *, every: int, seed: int, kinds: Sequence[str] = KILLING) -> None:
     """Kill at a sample of all steps; each second time also in the run that comes after."""
     rng = random.Random(seed)
-    for kind in KILLING:
+    for kind in kinds:
         for turn, at in enumerate(spread(len(case.steps[kind]), every, seed)):
             again = [("step", rng.randrange(1, 60))] if turn % 2 else []
             case.survives(tmp_path / f"{kind}-{at}", (kind, at), *again)
@@ -229,6 +229,59 @@ def trouble(world: World) -> tuple[Fault, ...]:
     )
 
 
+# -- signals: first, so that the server's late answers are over when it stops -------------------------------------
+
+
+def test_a_signal_does_not_wait_for_a_server_that_hangs(worlds: Worlds, tmp_path: Path) -> None:
+    """Another 10 s and it would be killed: stopping waits for no answer, in no thread, not even at the very end."""
+    hanging = (Fault(path=r"/vod/", delay_s=15, times=0), Fault(path=r"/cdn/.*\.mp4", delay_s=15, times=0))
+    harvesting, root = worlds.harvesting(*SIX, faults=hanging), tmp_path / "set"
+    command = [sys.executable, "-m", "harvester", *harvesting.command(root)]
+    environ = {**harvesting.processes.environ, **harvesting.environ}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        _wait_for(harvesting, "gql 2")
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    report = json.loads(out.splitlines()[-1])
+    assert (process.returncode, report["status"], report["kept"]) == (143, "interrupted", 0)
+    check_books(root, report)
+    check_whole(root)
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "helix 1"),
+        (signal.SIGTERM, "gql 2"),
+        (signal.SIGINT, "media 3"),
+        (signal.SIGTERM, "media 9"),
+        (signal.SIGINT, "media 16"),
+    ],
+)
+def test_stopped_by_a_signal(
+    plain: Case, slow: dict[str, Harvesting], number: signal.Signals, moment: str, tmp_path: Path
+) -> None:
+    """The run says that it was interrupted; its books sum; the next one goes on to the very same dataset."""
+    harvesting, root = slow["plain"], tmp_path / "set"
+    harvesting.server.log.clear()
+    pid = harvesting.start(root)
+    _wait_for(harvesting, moment)
+    os.kill(pid, number)
+    done = harvesting.processes.wait(pid)
+    assert (done.code, done.report["status"]) == (128 + number, "interrupted"), done.err[-2000:]
+    assert done.report["exit_code"] == done.code
+    if (root / "classes.json").exists():
+        check_books(root, done.report)
+        check_whole(root)
+    plain.finish(root)
+
+
+def _wait_for(harvesting: Harvesting, moment: str) -> None:
+    kind, count = moment.split()
+    while harvesting.server.log.stats()["requests"].get(kind, 0) < int(count):
+        time.sleep(0.005)
+
+
 # -- kill -9 ----------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +290,7 @@ def test_killed_at_a_step_of_the_first_run(plain: Case, tmp_path: Path) -> None:
 
 
 def test_killed_at_a_step_of_a_later_run(raised: Case, tmp_path: Path) -> None:
-    sampled(raised, tmp_path, every=90, seed=2)
+    sampled(raised, tmp_path, every=60, seed=2, kinds=("step",))
 
 
 def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -> None:
@@ -245,7 +298,7 @@ def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -
     assert {verdict for verdict, _ in verdicts} == {"kept", "dropped", "failed"}
     assert ("dropped", "broadcaster-cap") in verdicts
     assert {key[0] for key in troubled.wanted.decisions} >= {0, 1}, "nothing was tried again in a second pass"
-    sampled(troubled, tmp_path, every=90, seed=3)
+    sampled(troubled, tmp_path, every=60, seed=3, kinds=("step", "committed"))
 
 
 @pytest.mark.long
@@ -345,7 +398,7 @@ def test_memory_deleted_after_a_kill_anywhere(name: str, request: pytest.Fixture
         forgetful(case, tmp_path / str(at), "step", at)
 
 
-# -- stopped, twice at once, raised, at another pace ------------------------------------------------------------
+# -- raised, at another pace, twice at once, with other faults --------------------------------------------------
 
 
 def test_a_raised_target_gives_what_the_higher_one_gives_at_once(
@@ -392,56 +445,6 @@ def slow(worlds: Worlds) -> dict[str, Harvesting]:
         "plain": worlds.harvesting(*SIX, rtt_ms=30),
         "troubled": worlds.harvesting(*TWO, world=world, faults=trouble(world), rtt_ms=30, **CAPPED),
     }
-
-
-@pytest.mark.parametrize(
-    ("number", "moment"),
-    [
-        (signal.SIGINT, "helix 1"),
-        (signal.SIGTERM, "gql 2"),
-        (signal.SIGINT, "media 3"),
-        (signal.SIGTERM, "media 9"),
-        (signal.SIGINT, "media 16"),
-    ],
-)
-def test_stopped_by_a_signal(
-    plain: Case, slow: dict[str, Harvesting], number: signal.Signals, moment: str, tmp_path: Path
-) -> None:
-    """The run says that it was interrupted; its books sum; the next one goes on to the very same dataset."""
-    harvesting, root = slow["plain"], tmp_path / "set"
-    harvesting.server.log.clear()
-    pid = harvesting.start(root)
-    _wait_for(harvesting, moment)
-    os.kill(pid, number)
-    done = harvesting.processes.wait(pid)
-    assert (done.code, done.report["status"]) == (128 + number, "interrupted"), done.err[-2000:]
-    assert done.report["exit_code"] == done.code
-    if (root / "classes.json").exists():
-        check_books(root, done.report)
-        check_whole(root)
-    plain.finish(root)
-
-
-def test_a_signal_does_not_wait_for_a_server_that_hangs(worlds: Worlds, tmp_path: Path) -> None:
-    """Another 10 s and it would be killed: stopping waits for no answer, in no thread, not even at the very end."""
-    hanging = (Fault(path=r"/vod/", delay_s=15, times=0), Fault(path=r"/cdn/.*\.mp4", delay_s=15, times=0))
-    harvesting, root = worlds.harvesting(*SIX, faults=hanging), tmp_path / "set"
-    command = [sys.executable, "-m", "harvester", *harvesting.command(root)]
-    environ = {**harvesting.processes.environ, **harvesting.environ}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
-        _wait_for(harvesting, "gql 2")
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=10)
-    report = json.loads(out.splitlines()[-1])
-    assert (process.returncode, report["status"], report["kept"]) == (143, "interrupted", 0)
-    check_books(root, report)
-    check_whole(root)
-
-
-def _wait_for(harvesting: Harvesting, moment: str) -> None:
-    kind, count = moment.split()
-    while harvesting.server.log.stats()["requests"].get(kind, 0) < int(count):
-        time.sleep(0.005)
 
 
 def test_two_runs_at_once(plain: Case, slow: dict[str, Harvesting], tmp_path: Path) -> None:

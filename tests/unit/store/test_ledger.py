@@ -166,6 +166,23 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
         Ledger(file)
 
 
+def test_a_read_only_ledger_is_read_beside_a_writer_and_refuses_changes(tmp_path: Path) -> None:
+    file = tmp_path / "l.sqlite3"
+    writer = Ledger(file)
+    writer.remember_category(Category("7", "Celeste"), NOW)
+    reader = Ledger(file, readonly=True)
+    assert reader.categories() == [Category("7", "Celeste")]
+    with pytest.raises(MachineError):
+        reader.remember_category(Category("8", "Other"), NOW)
+    reader.close()
+    writer.close()
+    before = file.read_bytes()
+    closed = Ledger(file, readonly=True)
+    assert closed.categories() == [Category("7", "Celeste")]
+    closed.close()
+    assert file.read_bytes() == before
+
+
 def test_runs_that_were_killed_have_no_report() -> None:
     ledger = Ledger(None)
     ledger.begin_run("r1", NOW, {"radius": 6})
