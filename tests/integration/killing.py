@@ -356,6 +356,8 @@ def check_books(root: Path, report: Mapping[str, Any]) -> None:
     assert {category: books["total"] for category, books in report["categories"].items()} == {
         category: kept[category] for category in report["categories"]
     }
+    for books in report["categories"].values():
+        assert books["target"] is None or books["total"] <= books["target"]
 
 
 def _final(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -426,13 +426,14 @@ def test_a_taken_port_is_one_clear_error(server):
 
 
 def test_two_worlds_run_beside_each_other_and_a_stopped_one_is_gone(server):
+    before = set(threading.enumerate())
     other = SandboxServer(default_world())
     with other.running():
         assert other.port != server.port
         assert ask(other, "/_control/stats")[0] == 200
     with pytest.raises(urllib.error.URLError):
         ask(other, "/_control/stats")
-    assert not [thread for thread in threading.enumerate() if thread.name == "sandbox"][1:]
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "sandbox"]
 
 
 def test_a_bad_index_or_an_unwritable_file_stops_it(tmp_path):
