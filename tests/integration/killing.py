@@ -4,8 +4,10 @@
 each command, so that a thousand runs cost no thousand starts. A child counts its *steps*, everything that changes
 what is on the disk below the dataset directory, and dies of SIGKILL at one of them:
 
-``step``      before the k-th rename, unlink, rmdir, mkdir, open for writing, or COMMIT
-``torn``      at the k-th flush of a file, with the second half of it not written
+``step``      before the k-th rename, unlink, rmdir, open for writing, or COMMIT (a folder that was just made can be
+              seen before the next of these)
+``torn``      right after the k-th open for writing, or at a flush with the second half of the file not written
+``rows``      before the k-th rename of a metadata file
 ``commit``    right before the k-th COMMIT
 ``committed`` right after it
 
@@ -28,9 +30,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,7 @@ from harvester.store.metadata import SplitRows
 from harvester.store.records import source_from
 
 #: What a step can be.
-KINDS = ("step", "torn", "commit", "committed")
+KINDS = ("step", "torn", "rows", "commit", "committed")
 SPLITS = ("train", "validation", "test")
 LEDGER = ".harvester/ledger.sqlite3"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -82,8 +85,10 @@ class Steps:
         flush = os.fsync
 
         def fsync(descriptor: int) -> None:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                self._step("torn", os.readlink(f"/proc/self/fd/{descriptor}"), descriptor)
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
+                half = partial(os.ftruncate, descriptor, status.st_size // 2)
+                self._step("torn", f"flush {os.readlink(f'/proc/self/fd/{descriptor}')}", half)
             flush(descriptor)
 
         os.fsync = fsync
@@ -91,26 +96,35 @@ class Steps:
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         match event, arguments:
             case ("open", (str() | bytes() as path, _, int() as flags)) if flags & _WRITING:
-                self._path_step(event, path)
+                self._path_step(event, path, last=partial(_open_and_no_more, path, flags))
             case ("os.rename", (source, target, _, folder)):
                 self._path_step(f"{event} {os.fsdecode(source)} to", target, folder)
-            case ("os.remove" | "os.rmdir", (path, folder)) | ("os.mkdir", (path, _, folder)):
+            case ("os.remove" | "os.rmdir", (path, folder)):
                 self._path_step(event, path, folder)
 
-    def _path_step(self, what: str, path: Any, folder: int = -1) -> None:
+    def _path_step(self, what: str, path: Any, folder: int = -1, last: Callable[[], None] | None = None) -> None:
         base = os.readlink(f"/proc/self/fd/{folder}") if folder >= 0 else os.getcwd()
         full = os.path.join(base, os.fsdecode(path))
         if full == self._root or full.startswith(self._root + "/"):
             self._step("step", f"{what} {full[len(self._root) :]}")
+            if what.startswith("os.rename") and full.endswith("/metadata.parquet"):
+                self._step("rows", what)
+            if last is not None:
+                self._step("torn", f"{what} {full[len(self._root) :]}", last)
 
-    def _step(self, kind: str, what: str, descriptor: int | None = None) -> None:
+    def _step(self, kind: str, what: str, last: Callable[[], None] | None = None) -> None:
+        """Count a step; if it is the one to die at, do ``last`` before."""
         with self._lock:
             self.taken[kind].append(what)
             if kind == self._kind and len(self.taken[kind]) == self._at:
-                if descriptor is not None:
-                    os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+                if last is not None:
+                    last()
                 os.write(2, f"\nKILLED {kind} {self._at}: {what}\n".encode())
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _open_and_no_more(path: str | bytes, flags: int) -> None:
+    os.close(os.open(path, flags & ~os.O_EXCL, 0o644))
 
 
 def _become(order: Mapping[str, Any]) -> None:

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -54,10 +55,20 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with closing(served(tmp_path_factory)) as processes:
+        yield processes
+
+
+@pytest.fixture(scope="module")
+def crew(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Processes, ...]]:
+    """Two servers of processes, for two threads."""
+    with closing(served(tmp_path_factory)) as other:
+        yield processes, other
+
+
+def served(tmp_path_factory: pytest.TempPathFactory) -> Processes:
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    served = Processes(tmp_path_factory.mktemp("commands"), environ)
-    yield served
-    served.close()
+    return Processes(tmp_path_factory.mktemp("commands"), environ)
 
 
 @dataclass
@@ -177,17 +188,28 @@ def sampled(case: Case, tmp_path: Path, *, every: int, seed: int, kinds: Sequenc
             case.survives(tmp_path / f"{kind}-{at}", (kind, at), *again)
 
 
-def exhaustively(case: Case, tmp_path: Path, *, seed: int) -> None:
-    """Kill at the first step, at the second, ... until a run has fewer; each third time again and again."""
-    rng = random.Random(seed)
-    for kind in KILLING:
-        at = 1
-        while True:
-            again = [("step", rng.randrange(1, 60)) for _ in range(rng.randrange(1, 4))] if at % 3 == 0 else []
-            if not case.survives(tmp_path / f"{kind}-{at}", (kind, at), *again):
+def exhaustively(
+    case: Case, tmp_path: Path, crew: Sequence[Processes], *, seed: int, kinds: Sequence[str] = KILLING
+) -> None:
+    """Kill at the first step, at the second, ... until a run has fewer, in as many runs at a time as the crew is."""
+    with ThreadPoolExecutor(len(crew)) as pool:
+        shares = []
+        for number, processes in enumerate(crew, start=1):
+            mine = replace(case, harvesting=replace(case.harvesting, processes=processes))
+            rng = random.Random(seed + number)
+            shares.append(pool.submit(share, mine, tmp_path, range(number, 10_000, len(crew)), kinds, rng))
+        for done in shares:
+            done.result()
+
+
+def share(case: Case, tmp_path: Path, numbers: range, kinds: Sequence[str], rng: random.Random) -> None:
+    """Kill at the steps of these numbers; each third time again and again in the runs that come after."""
+    for kind in kinds:
+        for turn, at in enumerate(numbers):
+            again = [("step", rng.randrange(1, 60)) for _ in range(rng.randrange(1, 4))] if turn % 3 == 0 else []
+            killed = case.survives(tmp_path / f"{kind}-{at}", (kind, at), *again)
+            if not killed and at >= len(case.steps[kind]):  # some runs need a batch less
                 break
-            at += 1
-        assert at >= 0.9 * len(case.steps[kind])
 
 
 # -- the cases --------------------------------------------------------------------------------------------------
@@ -286,7 +308,7 @@ def _wait_for(harvesting: Harvesting, moment: str) -> None:
 
 
 def test_killed_at_a_step_of_the_first_run(plain: Case, tmp_path: Path) -> None:
-    sampled(plain, tmp_path, every=25, seed=1)
+    sampled(plain, tmp_path, every=35, seed=1)
 
 
 def test_killed_at_a_step_of_a_later_run(raised: Case, tmp_path: Path) -> None:
@@ -303,9 +325,13 @@ def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", ["plain", "raised", "troubled"])
-def test_killed_at_every_step(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    exhaustively(request.getfixturevalue(name), tmp_path, seed=4)
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("plain", KILLING), ("raised", ("step", "torn")), ("troubled", ("step", "committed"))]
+)
+def test_killed_at_every_step(
+    name: str, kinds: Sequence[str], request: pytest.FixtureRequest, crew: Sequence[Processes], tmp_path: Path
+) -> None:
+    exhaustively(request.getfixturevalue(name), tmp_path, crew, seed=4, kinds=kinds)
 
 
 @pytest.mark.long
@@ -328,21 +354,35 @@ def test_killed_at_random_moments(plain: Case, troubled: Case, tmp_path: Path) -
 # -- recovery ---------------------------------------------------------------------------------------------------
 
 
-def torn(case: Case, root: Path) -> Path:
-    """A dataset whose last batch is in place and not committed."""
-    for at in range(len(case.steps["commit"]), 0, -1):
+def cut(case: Case, root: Path, kind: str, is_meant: Callable[[Path], bool]) -> Path:
+    """What the last kill of that kind leaves which leaves what is meant."""
+    for at in range(len(case.steps[kind]), 0, -1):
         case.fresh(root)
-        assert die(case.harvesting, root, "commit", at)
-        listed = {row["file_name"] for rows in rows_of(root).values() for row in rows}
-        if listed - {row["file_name"] for row in outcomes(root)}:
+        assert die(case.harvesting, root, kind, at)
+        if is_meant(root):
             return root
         shutil.rmtree(root)
-    raise AssertionError("no commit ends a batch of images")
+    raise AssertionError(f"no {kind} leaves that")
+
+
+def listed(root: Path) -> set[str]:
+    return {f"{split}/{row['file_name']}" for split, rows in rows_of(root).items() for row in rows}
+
+
+def has_uncommitted(root: Path) -> bool:
+    """A batch is in place and not committed."""
+    kept = {row["file_name"] for row in outcomes(root)}
+    return any(name.partition("/")[2] not in kept for name in listed(root))
+
+
+def has_unlisted(root: Path) -> bool:
+    """Images of a batch are in place and their rows are not."""
+    return any(path.relative_to(root / "data").as_posix() not in listed(root) for path in root.glob("data/*/*/*"))
 
 
 def recoveries(case: Case, tmp_path: Path, numbers: Callable[[int], list[int]]) -> None:
     """Kill the run after a torn batch while it still puts things in order, then finish."""
-    broken = torn(case, tmp_path / "torn")
+    broken = cut(case, tmp_path / "broken", "commit", has_uncommitted)
     shutil.copytree(broken, tmp_path / "probe")
     probe = case.harvesting.verify(tmp_path / "probe")
     assert probe.code == 0, probe.err
@@ -367,40 +407,36 @@ def test_killed_at_every_step_of_recovering(name: str, request: pytest.FixtureRe
     recoveries(request.getfixturevalue(name), tmp_path, lambda count: list(range(1, count + 1)))
 
 
-def forgetful(case: Case, root: Path, kind: str, at: int) -> None:
-    """Kill, delete what is remembered of the runs, run: labels, splits and images are those of the unkilled."""
-    case.fresh(root)
-    die(case.harvesting, root, kind, at)
-    before = {(split, row["file_name"], row["label_id"]) for split, rows in rows_of(root).items() for row in rows}
+def forget(case: Case, root: Path) -> None:
+    """Delete what is remembered of the runs, then run: labels, splits and images are those of the unkilled."""
+    before = set(_labels(root).items())
     shutil.rmtree(root / ".harvester", ignore_errors=True)
     verified = case.harvesting.verify(root)
     assert verified.code == 0 or not (root / "classes.json").exists(), verified.err[-2000:]
     case.harvesting.finish(root, *case.codes)
-    after = content(root)
-    assert after.frames == case.wanted.frames
-    assert before <= {
-        (split, row["file_name"], row["label_id"]) for split, rows in rows_of(root).items() for row in rows
-    }
+    assert content(root).frames == case.wanted.frames
+    assert before <= set(_labels(root).items())
     shutil.rmtree(root)
 
 
-def test_memory_deleted_after_a_kill(plain: Case, tmp_path: Path) -> None:
-    """Among others, where the images of a batch are in place and their rows are not."""
-    steps = plain.steps["step"]
-    without_rows = max(
-        n for n, step in enumerate(steps, start=1) if step.endswith("to /data/train/metadata.parquet")
-    )
-    for at in {without_rows, *spread(len(steps), 60, 7)}:
-        forgetful(plain, tmp_path / str(at), "step", at)
+def _labels(root: Path) -> dict[str, tuple[int, str]]:
+    rows = [row for rows in rows_of(root).values() for row in rows]
+    return {f"{row['split']}/{row['file_name']}": (row["label_id"], row["sha256"]) for row in rows}
+
+
+def test_memory_deleted_after_a_kill(plain: Case, raised: Case, tmp_path: Path) -> None:
+    forget(plain, cut(plain, tmp_path / "unlisted", "rows", has_unlisted))
+    forget(plain, cut(plain, tmp_path / "uncommitted", "commit", has_uncommitted))
+    forget(raised, raised.fresh(tmp_path / "whole"))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["plain", "raised"])
-def test_memory_deleted_after_a_kill_anywhere(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    case: Case = request.getfixturevalue(name)
-    for at in range(1, len(case.steps["step"]) + 1):
-        forgetful(case, tmp_path / str(at), "step", at)
+def test_memory_deleted_after_a_kill_anywhere(plain: Case, tmp_path: Path) -> None:
+    for at in range(1, len(plain.steps["step"]) + 1):
+        root = plain.fresh(tmp_path / str(at))
+        die(plain.harvesting, root, "step", at)
+        forget(plain, root)
 
 
 # -- raised, at another pace, twice at once, with other faults --------------------------------------------------
