@@ -62,8 +62,9 @@ class ClipReader:
         index, in_front = await _find_index(transport, url, front)
         if index.height > index.width:
             raise MediaError(f"the clip is portrait, {index.width}x{index.height}", reason="portrait")
-        if in_front:  # then it ends where the media begins
-            heads.indexes.learn(duration_s, min(keyframe.byte_range.start for keyframe in index.keyframes))
+        if in_front:  # then it ends where the media begins; a hidden beginning (edit list) may lie between
+            begin = min(keyframe.byte_range.start for keyframe in index.keyframes)
+            heads.indexes.learn(duration_s, min(begin, len(front)))
         return cls(transport, url, index, front.data)
 
     @property

@@ -34,6 +34,10 @@ _TS_PACKET, _TS_SYNC = 188, 0x47
 _UNMUTED = re.compile(r"-unmuted(\.\w+)$", re.ASCII)
 _REFUSED = frozenset([403, 404])
 
+#: Heads of one source under way at a time, as many as the polite number of connections. How much to ask for is
+#: decided when a head's turn comes; without turns a whole window of heads was asked for by what one had told.
+HEADS_IN_FLIGHT = 4
+
 
 class SegmentReader:
     """Reads the first picture of segments of one rendition of one VOD. Many reads may run at once."""
@@ -45,6 +49,7 @@ class SegmentReader:
         self._inits: OrderedDict[InitSection, fmp4.Init] = OrderedDict()
         self._one_init = asyncio.Lock()
         self._first = asyncio.Lock()
+        self._turns = asyncio.Semaphore(HEADS_IN_FLIGHT)
         self._tried = False
         self._prefers_muted = False
 
@@ -60,7 +65,8 @@ class SegmentReader:
                         return await self._read(segment)
                     finally:
                         self._tried = True
-        return await self._read(segment)
+        async with self._turns:
+            return await self._read(segment)
 
     async def _read(self, segment: Segment) -> AccessUnit:
         front = await self._open(segment)

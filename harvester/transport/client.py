@@ -234,6 +234,8 @@ class Transport:
         """The server ignored ``Range`` and sends everything: take ours on the way by, then hang up."""
         body = await self._read(answer, kind, wanted.start, wanted.length)
         total = _content_length(answer)
+        if total == 0:
+            raise FetchError(f"{where(answer.url)}: an empty answer", reason="short-body")
         if not body:
             raise StatusError(
                 f"{where(answer.url)} ends before the range asked for", status=416, total_bytes=total
