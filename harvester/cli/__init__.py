@@ -1,11 +1,51 @@
 """The command line: ``harvester run|plan|status|doctor|sandbox|verify|config``.
 
 Data goes to stdout, progress and log to stderr. Every error becomes one clear line and an exit code (errors.py);
-with ``--json`` the last line of stdout is one JSON object, whatever happened.
+with ``--json`` the last line of stdout is one JSON object, whatever happened. The commands are loaded by
+:func:`main`, so that a signal that comes meanwhile ends like any other.
 """
 
 from __future__ import annotations
 
-from harvester.cli.main import main
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-__all__ = ["main"]
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where no run is under way that could end cleanly."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``harvester``."""
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    with _terminable():
+        try:
+            from harvester.cli.commands import guarded
+
+            code = guarded(args)
+        except KeyboardInterrupt as stopped:
+            from harvester.cli.commands import failed
+
+            code = failed(args, "interrupted", stopped_code(stopped), "interrupted")
+    sys.exit(code)
+
+
+def stopped_code(stopped: BaseException) -> int:
+    """Exit code of a command that a signal ended: 128 + its number."""
+    return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as SIGINT does: with its line and its exit code."""
+
+    def terminate(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

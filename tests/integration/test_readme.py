@@ -12,7 +12,7 @@ import click
 import pytest
 from datasets import load_dataset
 
-from harvester.cli.main import group
+from harvester.cli.commands import group
 from harvester.config import Config
 from harvester.report.summary import EXIT_CODES
 from tests.integration.commands import QUICK, Commands

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
 
+from harvester.cli import stopped_code
 from harvester.cli.doctor import doctor
 from harvester.cli.inspecting import config_command, plan, status, verify
 from harvester.cli.running import run, sandbox
@@ -42,49 +41,25 @@ for command in (run, plan, status, doctor, sandbox, verify, config_command):
     group.add_command(command)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``harvester``."""
-    args = list(sys.argv[1:] if arguments is None else arguments)
-    with _terminable():
-        code = _guarded(args)
-    sys.exit(code)
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, where no run is under way that could end cleanly."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as SIGINT does: with its line and its exit code."""
-
-    def terminate(_number: int, _frame: object) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _guarded(args: list[str]) -> int:
+def guarded(args: list[str]) -> int:
+    """Run a command; its exit code. Whatever goes wrong becomes one line, with ``--json`` one object too."""
     try:
         result = group.main(args=args or ["--help"], prog_name="harvester", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt) as stopped:
-        return _failed(args, "interrupted", 143 if isinstance(stopped, _Terminated) else 130, "interrupted")
+        return failed(args, "interrupted", stopped_code(stopped), "interrupted")
     except click.ClickException as error:
-        return _failed(args, error.format_message(), 2, "usage")
+        return failed(args, error.format_message(), 2, "usage")
     except HarvesterError as error:
-        return _failed(args, str(error), error.exit_code, error.reason)
+        return failed(args, str(error), error.exit_code, error.reason)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets its own exit code and its trace
         sys.stderr.write(redact(traceback.format_exc()))
         cause = first_cause(error)
-        return _failed(args, f"bug: {type(cause).__name__}: {cause}", 1, "bug")
+        return failed(args, f"bug: {type(cause).__name__}: {cause}", 1, "bug")
     return result if isinstance(result, int) else 0
 
 
-def _failed(args: Sequence[str], message: str, code: int, reason: str) -> int:
+def failed(args: Sequence[str], message: str, code: int, reason: str) -> int:
+    """Say what went wrong, on stderr and, with ``--json``, as the last line of stdout; the exit code."""
     line = printable(redact(message), ERROR_CHARS)
     sys.stderr.write(f"error: {line}\n")
     if "--json" in args:
