@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harvester.errors import FetchError, MediaError
 from harvester.model import ByteRange
 from harvester.stats import RequestKind
+from harvester.text import is_page
 
 if TYPE_CHECKING:
     from harvester.transport import Transport
@@ -62,7 +63,11 @@ class Front:
     async def _fetch(self, missing: ByteRange) -> None:
         try:
             response = await self._transport.get(
-                self._url, kind=RequestKind.MEDIA, byte_range=missing, limit_bytes=missing.length
+                self._url,
+                kind=RequestKind.MEDIA,
+                byte_range=missing,
+                limit_bytes=missing.length,
+                is_foreign=None if self._held else is_page,
             )
         except FetchError as error:
             if error.status == _RANGE_NOT_SATISFIABLE and self._held:

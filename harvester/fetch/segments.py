@@ -12,6 +12,7 @@ from harvester.fetch.front import Front
 from harvester.media import fmp4, mpegts
 from harvester.model import AccessUnit, InitSection, Rendition, Segment
 from harvester.stats import RequestKind
+from harvester.text import is_page
 
 if TYPE_CHECKING:
     from harvester.fetch.heads import HeadSizes
@@ -132,7 +133,11 @@ class SegmentReader:
         if section.byte_range is not None and section.byte_range.length > MAX_INIT_BYTES:
             raise MediaError(f"an init section of {section.byte_range.length} bytes", reason="too-large")
         response = await self._transport.get(
-            section.url, kind=RequestKind.MEDIA, byte_range=section.byte_range, limit_bytes=MAX_INIT_BYTES
+            section.url,
+            kind=RequestKind.MEDIA,
+            byte_range=section.byte_range,
+            limit_bytes=MAX_INIT_BYTES,
+            is_foreign=is_page,
         )
         return response.body
 

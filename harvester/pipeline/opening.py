@@ -17,6 +17,7 @@ from harvester.sampling.plan import choose_targets
 from harvester.sampling.playlist import MediaPlaylist, parse_media_playlist
 from harvester.sampling.renditions import order_renditions
 from harvester.stats import RequestKind
+from harvester.text import is_page
 from harvester.transport import Transport
 
 #: Longest media playlist read (bytes): 48 h in 10-s segments are about 0.5 MB.
@@ -112,7 +113,7 @@ class Opener:
 
     async def _playlist(self, rendition: Rendition) -> MediaPlaylist:
         answer = await self._transport.get(
-            rendition.url, kind=RequestKind.PLAYLIST, limit_bytes=PLAYLIST_LIMIT_BYTES
+            rendition.url, kind=RequestKind.PLAYLIST, limit_bytes=PLAYLIST_LIMIT_BYTES, is_foreign=is_page
         )
         return parse_media_playlist(answer.body.decode("utf-8", "replace"), rendition.url)
 

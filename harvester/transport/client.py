@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace, TracebackType
@@ -131,19 +131,33 @@ class Transport:
         return trace
 
     async def get(
-        self, url: str, *, kind: RequestKind, byte_range: ByteRange | None = None, limit_bytes: int
+        self,
+        url: str,
+        *,
+        kind: RequestKind,
+        byte_range: ByteRange | None = None,
+        limit_bytes: int,
+        is_foreign: Callable[[bytes], bool] | None = None,
     ) -> Response:
         """The resource, or ``byte_range`` of it, at most ``limit_bytes`` long (status 200 or 206).
 
+        ``is_foreign``: tells a body that is something else than was asked for, such as a web page with status 200:
+        a passing fault (reason ``foreign-body``), tried again like the others.
+
         A range that the resource's end cuts comes back short; a server that ignores ranges is read up to the
         range's end and no further. Raises :class:`FetchError` with reason ``host-refused``, ``http-<status>``,
-        ``timeout``, ``connection``, ``short-body``, ``wrong-range``, ``redirects`` or ``too-large``, after
-        ``[fetch] attempts`` tries where another try may help.
+        ``timeout``, ``connection``, ``short-body``, ``wrong-range``, ``foreign-body``, ``redirects`` or
+        ``too-large``, after ``[fetch] attempts`` tries where another try may help.
         """
         attempt = 1
         while True:
             try:
-                return await self._get_once(url, kind, byte_range, limit_bytes)
+                response = await self._get_once(url, kind, byte_range, limit_bytes)
+                if is_foreign is None or not is_foreign(response.body):
+                    return response
+                raise FetchError(
+                    f"{where(parse(url))}: something else than asked for came", reason="foreign-body", status=200
+                )
             except FetchError as error:
                 if not error.retryable or attempt >= self._fetch.attempts:
                     raise

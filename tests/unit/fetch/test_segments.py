@@ -199,14 +199,17 @@ def test_a_single_frame_that_ends_with_its_segment(in_world, ts_segments, rendit
     assert in_world({"vod/0.ts": only}, scenario) == unit.data
 
 
-def test_html_instead_of_a_segment(in_world, rendition):
+@pytest.mark.parametrize("page", [b"<html>sorry</html>" * 5000, b'\xef\xbb\xbf {"error": "later"}'])
+def test_a_page_instead_of_a_segment_is_a_passing_fault_and_tried_again(in_world, rendition, page):
     async def scenario(here):
-        with pytest.raises(MediaError) as caught:
+        with pytest.raises(FetchError) as caught:
             reader = SegmentReader(here.transport, rendition, HeadSizes())
             await reader.read(segment(here.server.url("vod/0.ts")))
-        return caught.value.reason, len(here.server.log)
+        return caught.value.reason, caught.value.retryable, len(here.server.log)
 
-    assert in_world({"vod/0.ts": b"<html>sorry</html>" * 5000}, scenario) == ("corrupt", 1)
+    reason, retryable, requests = in_world({"vod/0.ts": page}, scenario)
+    assert (reason, retryable) == ("foreign-body", True)
+    assert requests > 1
 
 
 @pytest.mark.parametrize("query", ["", "?start_offset=7"])
