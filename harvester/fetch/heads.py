@@ -39,7 +39,7 @@ segments, on the even half of them, and on 30 longer sources of several scenes a
 
                           2-s segments     10-s segments    even half        many scenes
     fixed price 2.7       1.42  1.101      1.43  1.102      1.34  1.048      1.63  1.086
-    as it stands          1.44  1.076      1.45  1.070      1.31  1.035      1.70  1.065
+    as it stands          1.43  1.085      1.44  1.078      1.32  1.048      1.70  1.067
 
 "Many scenes" has no good answer: its best single ask in hindsight takes 1.44 and 1.087.
 """
@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 
 #: Price of a miss at first, in average heads of this run. More: fewer misses, more bytes (table above).
 MISS_HEADS = 2.7
-#: Misses per head that the price settles at; the budget is 0.07, of which init sections take a part.
-MISSES = 0.06
+#: Misses per head, a source's first left out, that the price settles at; the budget is 0.07.
+MISSES = 0.065
 #: Log step of the price at a miss, and the prices (in average heads) that it stays between: below, every head
 #: would be asked for twice; above, one freak picture would set the price of all.
 _PRICE_STEP, _PRICES = 0.2, (1.0, 6.0)
@@ -154,7 +154,7 @@ class HeadSizes:
         else:
             self._squares += min(abs(deviation), _OUTLIER) ** 2
             self._degrees += 1
-        self._reprice(-MISSES * _PRICE_STEP)
+            self._reprice(-MISSES * _PRICE_STEP)
         self._bytes += size
         self._heads += 1
 
@@ -181,7 +181,8 @@ class SourceHeads:
 
     def next_ask(self, moment_s: float, held: int) -> int:
         """Bytes to hold after one more request, when the first ``held`` were too few: a miss, which is noted."""
-        self._run.missed()
+        if self._seen:  # the first head of a source is a guess that nothing could have made better
+            self._run.missed()
         sizes, weights = self._sizes(moment_s)
         larger = sizes > held * _GROWTH
         if not np.any(larger):

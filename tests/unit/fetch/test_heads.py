@@ -85,7 +85,7 @@ def visits(rng: random.Random) -> list[tuple[str, float, int]]:
 
 
 def test_bytes_and_requests_of_a_mixed_world_stay_in_their_bounds():
-    """Measured 1.428 x the access units' bytes and 1.058 requests a head, after the first four of each source.
+    """Measured 1.424 x the access units' bytes and 1.061 requests a head, after the first four of each source.
 
     Half of these sources jump between menus, loading and play; mean plus 1.5 sigma takes 1.6 and 1.05 here.
     """
