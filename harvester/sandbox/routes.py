@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from harvester.sandbox import helix
-from harvester.sandbox.playback import Playback, Signer, media_playlist, multivariant, playlist_name
+from harvester.sandbox.gql import Gql, Signer
+from harvester.sandbox.playback import media_playlist, multivariant, playlist_name
 from harvester.sandbox.world import Video, World
 
 if TYPE_CHECKING:
@@ -176,8 +177,8 @@ class Routes:
         many = document if isinstance(document, list) else [document]
         if not many or not all(isinstance(operation, dict) for operation in many):
             return _json(400, {"error": "Bad Request", "status": 400, "message": "the body is no operation"})
-        playback = Playback(self.world, self._signer, self.origin, self._any_hash)
-        answers = [playback.answer(operation) for operation in many]
+        gql = Gql(self.world, self._signer, self.origin, self._any_hash)
+        answers = [gql.answer(operation) for operation in many]
         return _json(200, answers if isinstance(document, list) else answers[0])
 
     async def usher(self, request: web.Request) -> web.Response:
