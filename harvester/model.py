@@ -162,6 +162,41 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """Stretch ``span`` of a VOD under one category, as Twitch's player marks it; ``category`` None = unset."""
+
+    span: Span
+    category: Category | None
+
+    def __post_init__(self) -> None:
+        _require(self.span.length_s > 0, "an empty chapter")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDetails:
+    """What GQL tells of a VOD beyond Helix; a part that it did not tell is None, or "" for text.
+
+    ``category``: the one category of the whole VOD, None also when unset. ``chapters``: in order, without overlap,
+    perhaps with gaps; () = the VOD has no chapters, so all of it is ``category``.
+    """
+
+    id: str
+    category: Category | None = None
+    length_s: float | None = None
+    broadcast_type: str = ""  # ARCHIVE, HIGHLIGHT, UPLOAD ...
+    owner_login: str = ""
+    owner_name: str = ""
+    chapters: tuple[Chapter, ...] | None = None
+    storyboard_url: str | None = None  # of its JSON; None also for fresh VODs
+
+    def __post_init__(self) -> None:
+        _require(self.length_s is None or self.length_s >= 0, "length is negative")
+        ends = [0.0, *(chapter.span.end_s for chapter in self.chapters or ())]
+        starts = [chapter.span.start_s for chapter in self.chapters or ()]
+        _require(all(end <= start for end, start in zip(ends, starts, strict=False)), "chapters overlap")
+
+
+@dataclass(frozen=True, slots=True)
 class ByteRange:
     """``length`` bytes from ``start`` of a resource (bytes)."""
 

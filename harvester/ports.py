@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from harvester.model import AccessUnit, Category, Clip, Picture, Rendition, Source, SourceKind, Vod, VodType
+from harvester.model import (
+    AccessUnit,
+    Category,
+    Clip,
+    Picture,
+    Rendition,
+    Source,
+    SourceKind,
+    VideoDetails,
+    Vod,
+    VodType,
+)
 
 SourceT_co = TypeVar("SourceT_co", bound=Source, covariant=True)
 
@@ -71,8 +82,20 @@ class Catalog(Protocol):
         """One VOD or clip by id, to be labelled as ``category``. Raises SourceError if Twitch does not know it."""
         ...
 
+    async def clip_category(self, slug: str) -> Category:
+        """The category of a clip. Raises SourceError if Twitch does not know it, UsageError if it has none."""
+        ...
+
     async def headroom(self) -> RateHeadroom:
         """The rate limit now, at the cost of one question. Raises CredentialsRefused, TryAgainLater."""
+        ...
+
+
+class Details(Protocol):
+    """Tells of a VOD what a catalog does not: its one category, chapters, previews. Nothing may depend on it."""
+
+    async def of_vod(self, vod_id: str) -> VideoDetails | None:
+        """What is told, in as many parts as came; None if none did. Raises SourceError ``gone``."""
         ...
 
 

@@ -84,7 +84,7 @@ def wanted(command: Command) -> Command:
         click.option("--source-type", type=click.Choice(["vod", "clip"]), help="Only VODs, or only clips."),
         click.option("--until", help="Only sources created before this time (ISO 8601, UTC)."),
         click.option("--since", help="Only sources created at or after this time (ISO 8601, UTC)."),
-        click.option("--source", help="Harvest one VOD or clip, by URL or id, as --category."),
+        click.option("--source", help="Harvest one VOD or clip, by URL or id, as --category or the one it has."),
         click.option(
             "--frames", type=click.IntRange(min=1), help="Kept frames per category in all; none = what is new."
         ),
@@ -173,9 +173,12 @@ def request_of(
     discover = config.config.discover
     named = categories + (_from_file(file) if file else ()) or discover.categories
     single = source_of(source) if source else None
-    if single and not named:
-        raise UsageError("--source needs --category: the game whose label its frames get")
-    if not named and not discover.top:
+    if single and single[0] == "vod" and not named and discover.details == "off":
+        raise UsageError(
+            "--source needs --category: the game whose label its frames get, which nothing tells of a VOD while"
+            " [discover] details is off"
+        )
+    if not named and not discover.top and not single:
         raise UsageError(
             "nothing to harvest: give --category, --categories-file or --top, or set [discover] categories"
         )

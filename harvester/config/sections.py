@@ -171,6 +171,7 @@ class Discover(_Section):
     until: UtcText = ""
     max_vods: Count = 200
     max_clips: Count = 200
+    details: Literal["gql", "off"] = "gql"
     requests_per_s: Rate = 8
 
     @model_validator(mode="after")

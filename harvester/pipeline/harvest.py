@@ -22,7 +22,7 @@ from harvester.pipeline.sinks import Sink
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
 from harvester.pipeline.window import Window
 from harvester.pipeline.work import Decoders, OpenSources, Worker
-from harvester.ports import Catalog, Resolver
+from harvester.ports import Catalog, Details, Resolver
 from harvester.sampling.plan import plan_visits
 from harvester.stats import StageTimes, Traffic
 from harvester.store.classes import ClassEntry
@@ -46,6 +46,7 @@ class Outside:
     transport: Transport
     clock: Clock
     traffic: Traffic
+    details: Details | None = None  # None = switched off
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Harvest:
         those that do not exist are errors in the result.
         """
         try:
-            found, unknown = await self.stop.or_stopped(find_categories(self._outside.catalog, request))
+            outside = self._outside
+            found, unknown = await self.stop.or_stopped(find_categories(outside.catalog, request, outside.details))
         except Stopped:
             return []
         if not found:

@@ -12,7 +12,8 @@ from harvester.clock import Clock
 from harvester.config import Discover, Sample
 from harvester.errors import UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
-from harvester.ports import Catalog, Listing, ListingScope
+from harvester.pipeline.naming import category_of_source
+from harvester.ports import Catalog, Details, Listing, ListingScope
 from harvester.sampling.plan import Wish, target_limit
 from harvester.store.ledger import Ledger
 
@@ -49,8 +50,15 @@ class Found:
         return self.sources == 0
 
 
-async def find_categories(catalog: Catalog, request: Request) -> tuple[list[Category], list[UnknownCategory]]:
-    """The request's categories, each once, in the order asked; and those that do not exist."""
+async def find_categories(
+    catalog: Catalog, request: Request, details: Details | None = None
+) -> tuple[list[Category], list[UnknownCategory]]:
+    """The request's categories, each once, in the order asked; and those that do not exist.
+
+    A single source asked for without a category has its own, as Twitch tells it.
+    """
+    if request.source is not None and not request.categories:
+        return [await category_of_source(catalog, details, *request.source)], []
     found: dict[str, Category] = {}
     unknown: list[UnknownCategory] = []
     for query in request.categories:

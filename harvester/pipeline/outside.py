@@ -19,7 +19,7 @@ from harvester.store.classes import holds_dataset
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
-from harvester.transport import Transport
+from harvester.transport import RateLimit, Transport
 
 LEDGER_FILE = "ledger.sqlite3"
 
@@ -107,13 +107,18 @@ def require_rights(config: Config) -> None:
 @asynccontextmanager
 async def reach(config: Config, secrets: Credentials, clock: Clock) -> AsyncIterator[Outside]:
     """Connect to the configured world. Raises ConfigError, CredentialsRefused or TryAgainLater."""
+    from harvester.twitch.gql import GqlDetails
     from harvester.twitch.helix import HelixCatalog  # half a second of imports that --help and status do not need
-    from harvester.twitch.playback import StreamlinkResolver
+    from harvester.twitch.playback import StreamlinkResolver, player_headers
 
     require_rights(config)
     traffic = Traffic()
     codecs = supported_codecs(config.decode)
-    resolver = StreamlinkResolver(config.endpoints, config.fetch, traffic, clock, supported_codecs=codecs)
+    gql_limit = RateLimit(config.fetch.gql_requests_per_s)
+    resolver = StreamlinkResolver(
+        config.endpoints, config.fetch, traffic, clock, supported_codecs=codecs, gql_limit=gql_limit
+    )
+    details = GqlDetails(config.endpoints, config.fetch, traffic, gql_limit, player_headers())
     try:
         async with (
             Transport(config.fetch, loopback=config.endpoints.loopback, traffic=traffic) as transport,
@@ -125,7 +130,9 @@ async def reach(config: Config, secrets: Credentials, clock: Clock) -> AsyncIter
                 clock,
                 retry_base_s=HELIX_PATIENCE * config.fetch.retry_base_s,
             ) as catalog,
+            details,
         ):
-            yield Outside(catalog, resolver, transport, clock, traffic)
+            told = details if config.discover.details == "gql" else None
+            yield Outside(catalog, resolver, transport, clock, traffic, told)
     finally:
         resolver.close()

@@ -172,17 +172,18 @@ class Transport:
         *,
         kind: RequestKind,
         headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
         limit_bytes: int,
     ) -> Response:
         """One try, whatever its status; no redirect is followed. For callers with retry rules of their own.
 
         Raises :class:`FetchError` when no complete answer of at most ``limit_bytes`` came.
         """
-        async with self._answer(method, self._hosts.check(url), kind, headers or {}) as answer:
-            body = await self._read(answer, kind, 0, limit_bytes + 1)
-            if len(body) > limit_bytes:
+        async with self._answer(method, self._hosts.check(url), kind, headers or {}, body) as answer:
+            received = await self._read(answer, kind, 0, limit_bytes + 1)
+            if len(received) > limit_bytes:
                 raise _too_large(answer.url, limit_bytes)
-            return Response(answer.status, body, _content_length(answer), answer.headers)
+            return Response(answer.status, received, _content_length(answer), answer.headers)
 
     async def _get_once(
         self, url: str, kind: RequestKind, byte_range: ByteRange | None, limit_bytes: int
@@ -202,14 +203,14 @@ class Transport:
 
     @asynccontextmanager
     async def _answer(
-        self, method: str, url: URL, kind: RequestKind, headers: Mapping[str, str]
+        self, method: str, url: URL, kind: RequestKind, headers: Mapping[str, str], body: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send once; whatever the network does to us becomes a :class:`FetchError`."""
         if self._opened is None:
             raise RuntimeError("a Transport is used inside 'async with'")
         try:
             async with self._opened.request(
-                method, url, headers=headers, allow_redirects=False, trace_request_ctx=kind
+                method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=kind
             ) as answer:
                 yield answer
         except TimeoutError:

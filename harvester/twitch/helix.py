@@ -21,7 +21,7 @@ from twitchAPI.type import SortMethod, TimePeriod, VideoType
 
 from harvester.clock import Clock
 from harvester.config import Credentials, Discover, Endpoints, Fetch
-from harvester.errors import TryAgainLater, UnknownCategory
+from harvester.errors import SourceError, TryAgainLater, UnknownCategory, UsageError
 from harvester.model import Category, Clip, Source, SourceKind, Vod, VodType
 from harvester.ports import Listing, ListingScope, RateHeadroom
 from harvester.stats import RequestKind, Traffic
@@ -248,6 +248,21 @@ class HelixCatalog:
         if not found.sources:
             raise unknown_source(category, kind, source_id, listed=found.seen > 0)
         return found.sources[0]
+
+    async def clip_category(self, slug: str) -> Category:
+        """See :meth:`harvester.ports.Catalog.clip_category`; slugs are case-sensitive."""
+        game_id = None
+        async with aclosing(self._client.get_clips(clip_id=[slug])) as items:
+            async for item in items:
+                if getattr(item, "id", None) == slug:
+                    game_id = getattr(item, "game_id", None) or ""
+        if game_id is None:
+            raise SourceError(
+                f"Twitch does not know clip {printable(slug)}: deleted or misspelt", reason="gone", retryable=True
+            )
+        if not game_id:
+            raise UsageError(f"clip {printable(slug)} has no category: give one by --category")
+        return await self.find_category(f"id:{game_id}")
 
     async def headroom(self) -> RateHeadroom:
         """The rate limit now, at the cost of one question."""

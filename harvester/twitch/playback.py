@@ -60,6 +60,7 @@ class StreamlinkResolver:
     """A :class:`harvester.ports.Resolver`, used as ``async with StreamlinkResolver(...) as resolver``.
 
     ``supported_codecs``: what the decoder at hand reads, of ``h264``, ``hevc``, ``av1``; usher offers no others.
+    ``gql_limit``: the pace of all GQL questions of a run, where others ask too; None = alone.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class StreamlinkResolver:
         traffic: Traffic,
         clock: Clock,
         supported_codecs: Collection[str] = ("h264",),
+        *,
+        gql_limit: RateLimit | None = None,
     ) -> None:
         _cut_off_logs()
         self._fetch = fetch
         self._clock = clock
-        self._limit = RateLimit(fetch.gql_requests_per_s)
+        self._limit = gql_limit or RateLimit(fetch.gql_requests_per_s)
         self._backoff = Backoff(fetch.retry_base_s, fetch.retry_max_s)
         self._workers: Workers[list[Rendition]] = Workers(SLOTS)
         self._closed = threading.Event()
@@ -255,6 +258,11 @@ class _Adapter(HTTPAdapter):
                 raise RequestException("no end")
         response.raw.release_conn()
         return bytes(body)
+
+
+def player_headers() -> dict[str, str]:
+    """How streamlink names itself to GQL, which answers unknown programs with errors now and then."""
+    return {"User-Agent": str(Streamlink().http.headers["User-Agent"])}
 
 
 def _cut_off_logs() -> None:

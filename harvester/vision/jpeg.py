@@ -133,3 +133,18 @@ def _matrix(number: int, full_range: bool, bit_depth: int, order: str) -> NDArra
         linear = np.rint(linear * 1024) / 1024
     zero = np.array([black, 128 * step, 128 * step])
     return np.hstack([linear, -linear @ zero[:, None]])
+
+
+def decode(data: bytes) -> _Image:
+    """A JPEG's picture as RGB, uint8 (height, width, 3). Raises :class:`ValueError` if libjpeg cannot read it.
+
+    The size is the file's own: look at it first where it comes from outside.
+    """
+    cv2 = opencv()
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ValueError("no readable JPEG")
+    return np.ascontiguousarray(image[:, :, ::-1])

@@ -101,11 +101,14 @@ def test_flags_come_before_the_file_and_both_before_the_configuration(tmp_path: 
         request_of(Loaded(Config(), None), (), None, None, None)
 
 
-def test_one_source_alone_needs_the_category_that_labels_it() -> None:
+def test_one_source_alone_needs_a_category_only_where_nothing_tells_it() -> None:
     top = Loaded(Config().replace("discover", top=3), None)
     assert request_of(top, ("Doom",), None, None, "v12") == Request(("Doom",), 0, None, ("vod", "12"))
+    assert request_of(top, (), None, None, "v12") == Request((), 0, None, ("vod", "12"))
+    off = Loaded(top.config.replace("discover", details="off"), None)
+    assert request_of(off, (), None, None, "BraveClip") == Request((), 0, None, ("clip", "BraveClip"))
     with pytest.raises(UsageError, match="--source needs --category"):
-        request_of(top, (), None, None, "v12")
+        request_of(off, (), None, None, "v12")
 
 
 @pytest.fixture
