@@ -15,10 +15,13 @@ from datetime import timedelta
 from typing import Any
 
 from harvester.sandbox.helix import iso
+from harvester.sandbox.storyboards import storyboard_path
 from harvester.sandbox.world import Clip, Video, World
 
 Document = dict[str, Any]
 
+#: Chapters in one answer. Unverified: nobody has shown an answer with more.
+CHAPTERS_PAGE = 100
 #: How long a playback token is good for, by the world's clock.
 TOKEN_LIFE = timedelta(hours=20)
 _INLINE_ID = re.compile(r'\b(?:video|videoPlaybackAccessToken)\s*\(\s*id:\s*(?:"(\d+)"|\$(\w+))')
@@ -71,7 +74,12 @@ class Gql:
         if "videoPlaybackAccessToken" in match[0]:
             return {"data": self.vod_token(wanted)}
         video = self.world.video(wanted["vodID"])
-        return {"data": {"video": video and {**self._video(video), "moments": self._moments(video)}}}
+        if video is None:
+            return {"data": {"video": None}}
+        fields = self._video(video)
+        fields |= {"moments": self._moments(video), "seekPreviewsURL": self._previews_url(video)}
+        asked = {name: value for name, value in fields.items() if re.search(rf"\b{name}\b", query)}
+        return {"data": {"video": asked}}
 
     def vod_token(self, variables: Document) -> Document:
         """PlaybackAccessToken; null when the video is gone."""
@@ -131,9 +139,13 @@ class Gql:
         return {"video": video and {"id": video.id, "moments": self._moments(video)}}
 
     def previews(self, variables: Document) -> Document:
-        """Seek bar previews: none are made here, as for fresh videos."""
+        """Seek bar previews: where their list is; null for fresh videos."""
         video = self.world.video(str(variables.get("videoID")))
-        return {"video": video and {"id": video.id, "seekPreviewsURL": None}}
+        return {"video": video and {"id": video.id, "seekPreviewsURL": self._previews_url(video)}}
+
+    def _previews_url(self, video: Video) -> str | None:
+        path = storyboard_path(video, self.world.now)
+        return path and self.origin + path
 
     def _expires(self) -> int:
         return int((self.world.now + TOKEN_LIFE).timestamp())
@@ -180,13 +192,18 @@ class Gql:
                 "type": "GAME_CHANGE",
                 "positionMilliseconds": round(chapter.start_s * 1000),
                 "durationMilliseconds": round(chapter.length_s * 1000),
-                "description": names.get(chapter.game_id, ""),
-                "details": {"game": {"id": chapter.game_id, "displayName": names.get(chapter.game_id, "")}},
+                "description": names.get(chapter.game_id or "", ""),
+                "details": {
+                    "game": chapter.game_id
+                    and {"id": chapter.game_id, "displayName": names.get(chapter.game_id, "")},
+                    "__typename": "GameChangeMomentDetails",
+                },
                 "video": {"id": video.id, "lengthSeconds": int(video.duration_s)},
             }
             for number, chapter in enumerate(video.chapters)
         ]
-        return {"edges": [{"node": node} for node in nodes]}
+        page: Document = {"edges": [{"node": node} for node in nodes[:CHAPTERS_PAGE]]}
+        return page if len(nodes) <= CHAPTERS_PAGE else {**page, "pageInfo": {"hasNextPage": True}}
 
 
 #: Operation name -> persisted hashes known, and what answers it. Several versions live side by side on Twitch.

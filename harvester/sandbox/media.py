@@ -112,6 +112,26 @@ class Reel:
             self._write(str(target), "mp4", {"movflags": "faststart"}, gops, 0)
             return target.read_bytes()
 
+    def picture(self, at_s: float, width: int, height: int) -> NDArray[np.uint8]:
+        """What a player shows ``at_s`` seconds into the file, scaled: planes stacked (3/2 height, width).
+
+        Its GOP is decoded from the keyframe on, each time.
+        """
+        ticks = self.gops[0].start + round(at_s / self._time_base)
+        gop = next((gop for gop in reversed(self.gops) if gop.start <= ticks), self.gops[0])
+        decoder = av.CodecContext.create(self._video.codec_context.name, "r")
+        decoder.extradata = self.configuration
+        assert isinstance(decoder, av.VideoCodecContext)
+        shown = None
+        for frame in _decoded(decoder, gop):
+            if shown is not None and (frame.pts or 0) > ticks:
+                break
+            shown = frame
+        if shown is None:
+            raise ValueError("a GOP without a picture")
+        scaled = shown.reformat(width, height, "yuv420p", interpolation="AREA")
+        return np.asarray(scaled.to_ndarray(), np.uint8)
+
     def _remux(self, container: str, options: dict[str, str], gops: Sequence[int], at_s: float) -> bytes:
         buffer = io.BytesIO()
         self._write(buffer, container, options, gops, at_s)
@@ -132,6 +152,15 @@ class Reel:
                     packet.is_keyframe, packet.stream = index == 0, stream
                     output.mux_one(packet)
                 position += gop.length
+
+
+def _decoded(decoder: av.VideoCodecContext, gop: Gop) -> Iterator[av.VideoFrame]:
+    """The pictures of a GOP in order of presentation, decoded as they are asked for."""
+    for data, pts, dts, _duration in gop.samples:
+        packet = av.Packet(data)
+        packet.pts, packet.dts = pts, dts
+        yield from decoder.decode(packet)
+    yield from decoder.decode(None)
 
 
 def _boxes(data: bytes, start: int = 0, end: int | None = None) -> dict[bytes, tuple[int, int]]:

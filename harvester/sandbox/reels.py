@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harvester.sandbox.media import Encoding, Reel, encode, silence
 from harvester.sandbox.stamp import Stamp, draw_stamp
 from harvester.sandbox.world import AUDIO_FOLDER, Clip, Piece, RenditionInfo, SegmentEntry, Video, World
@@ -90,6 +93,14 @@ class MediaReels:
     def clip(self, clip: Clip, height: int) -> bytes:
         """Bytes of a clip's MP4 of that height."""
         return self._keep(("clip", clip.id, height), partial(self._clip, clip, height))
+
+    def picture(self, video: Video, at_s: float, width: int, height: int) -> NDArray[np.uint8]:
+        """What plays ``at_s`` into ``video``, out of its smallest rendition, scaled: see :meth:`Reel.picture`.
+
+        Raises :class:`ValueError` outside the video.
+        """
+        piece, second = video.footage_at(at_s)
+        return self._reel(piece, video.heights[-1]).picture(second, width, height)
 
     def _clip(self, clip: Clip, height: int) -> bytes:
         reel = self._reel(clip.piece, height)

@@ -23,6 +23,7 @@ from aiohttp import web
 from harvester.sandbox import helix
 from harvester.sandbox.gql import Gql, Signer
 from harvester.sandbox.playback import media_playlist, multivariant, playlist_name
+from harvester.sandbox.storyboards import Storyboards, listing, storyboard_path
 from harvester.sandbox.world import Video, World
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Routes:
         self.bucket = RateBucket(helix_points)
         self._any_hash = any_hash
         self._signer = Signer(world.seed)
+        self._storyboards = Storyboards(reels)
         self._tokens: set[str] = set()
         self._issued = 0
 
@@ -106,6 +108,7 @@ class Routes:
         app.router.add_get(r"/vod/{id:\d+}.m3u8", self.usher)
         app.router.add_get(r"/vod/{id:\d+}", self.usher)
         app.router.add_get("/cdn/clips/{slug}/{quality}/index.mp4", self.clip)
+        app.router.add_get("/cdn/{distribution}/{special}/storyboards/{name}", self.storyboard)
         app.router.add_get("/cdn/{distribution}/{special}/{folder}/{name}", self.cdn)
 
     def expire_tokens(self) -> None:
@@ -219,6 +222,20 @@ class Routes:
             return _denied()
         kind = "video/MP2T" if where["name"].endswith(".ts") else "video/mp4"
         return ranged(request, data, kind, video.created_at)
+
+    async def storyboard(self, request: web.Request) -> web.Response:
+        """The seek previews of a VOD: the file that lists them, or one of its sheets. Unsigned."""
+        where = request.match_info
+        video = self._video_at(where["distribution"], where["special"])
+        if video is None or storyboard_path(video, self.world.now) is None:
+            return _denied()
+        if where["name"] == f"{video.id}-info.json":
+            return ranged(request, json.dumps(listing(video)).encode(), "application/json", video.created_at)
+        try:
+            data = await asyncio.to_thread(self._storyboards.sheet, video, where["name"])
+        except LookupError:
+            return _denied()
+        return ranged(request, data, "image/jpeg", video.created_at)
 
     async def clip(self, request: web.Request) -> web.Response:
         """A clip's MP4, for the bearer of its token: 401 and nothing else without one."""

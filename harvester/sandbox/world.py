@@ -100,9 +100,10 @@ class Cutting:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A stretch of a video with one game, as the player shows it."""
+    """A stretch of a video with one game (None: unset), as the player shows it. Nothing is checked: Twitch's own
+    are negative, zero long or overlap at times."""
 
-    game_id: str
+    game_id: str | None
     start_s: float
     length_s: float
 

@@ -73,9 +73,11 @@ def test_inline_queries(world, gql):
         "variables": {"i": video.id},
     }
     assert gql.answer(by_variable)["data"]["videoPlaybackAccessToken"]["value"]
-    chapters = gql.answer({"query": f'{{video(id: "{video.id}") {{moments {{edges {{node {{id}}}}}}}}}}'})
-    assert chapters["data"]["video"]["moments"] == {"edges": []}
-    assert chapters["data"]["video"]["game"]["id"] == video.game.id
+    spelt_out = f'{{video(id: "{video.id}") {{id game {{id}} moments {{edges {{node {{id}}}}}}}}}}'
+    chapters = gql.answer({"query": spelt_out})["data"]["video"]
+    assert chapters["moments"] == {"edges": []}
+    assert chapters["game"]["id"] == video.game.id
+    assert set(chapters) == {"id", "game", "moments"}
     assert gql.answer({"query": "{user}"})["errors"]
 
 
