@@ -171,7 +171,7 @@ class GqlDetails:
         if response.status != 200:
             return nothing, retry_after_s(response.headers)
         if isinstance(document, dict):  # one complaint about the whole batch
-            return [document] * len(questions), None
+            return [{key: value for key, value in document.items() if key != "data"}] * len(questions), None
         fits = isinstance(document, list) and len(document) == len(questions)
         return document if fits else nothing, None
 
