@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from harvester.sandbox.footage import FootageFile
 from harvester.sandbox.helix import iso
 from harvester.sandbox.storyboards import storyboard_path
 from harvester.sandbox.world import Clip, Video, World
@@ -101,12 +102,12 @@ class Gql:
 
     def clip_token(self, variables: Document) -> Document:
         """VideoAccessToken_Clip; null when the clip is gone."""
-        clip = self.world.clip(str(variables.get("slug")))
+        clip = self._clip(variables)
         return {"clip": clip and {"id": clip.id, **self._clip_playback(clip)}}
 
     def clip_status(self, variables: Document) -> Document:
-        """ShareClipRenderStatus: what the share page of a clip shows."""
-        clip = self.world.clip(str(variables.get("slug")))
+        """ShareClipRenderStatus: what the share page of a clip shows, its portrait asset included."""
+        clip = self._clip(variables)
         if clip is None:
             return {"clip": None}
         game = {"id": clip.game.id, "name": clip.game.name, "displayName": clip.game.name}
@@ -124,9 +125,36 @@ class Gql:
                 "video": {"id": clip.video_id} if clip.video_id else None,
                 "createdAt": iso(clip.created_at),
                 **self._clip_playback(clip),
-                "assets": [],
+                "assets": [asset for portrait in (False, True) if (asset := self._asset(clip, portrait=portrait))],
             }
         }
+
+    def _clip(self, variables: Document) -> Clip | None:
+        clip = self.world.clip(str(variables.get("slug")))
+        return None if clip is None or clip.condition == "null" else clip
+
+    def _asset(self, clip: Clip, *, portrait: bool) -> Document | None:
+        """The files of one composition of a clip, with their sizes; None if it has none."""
+        files = [file for file in clip.piece.session.files if (file.height > file.width) == portrait]
+        if not files:
+            return None
+        return {
+            "aspectRatio": round(files[0].width / files[0].height, 4),
+            "type": "RECOMPOSED" if portrait else "SOURCE",
+            "creationState": "CREATED",
+            "thumbnailURL": "",
+            "portraitMetadata": {"portraitClipLayout": "STACKED"} if portrait else None,
+            "videoQualities": [
+                {**self._quality(clip, file), "width": file.width, "height": file.height} for file in files
+            ],
+        }
+
+    def _quality(self, clip: Clip, file: FootageFile) -> Document:
+        missing = clip.condition == "no-files" or (
+            clip.condition == "part-files" and file.height == clip.heights[0]
+        )
+        url = "" if missing else f"{self.origin}/cdn/clips/{clip.id}/{file.height}/index.mp4"
+        return {"frameRate": round(clip.piece.session.fps), "quality": str(file.height), "sourceURL": url}
 
     def metadata(self, variables: Document) -> Document:
         """VideoMetadata: title, owner and the single game of a video."""
@@ -155,21 +183,25 @@ class Gql:
         return {"value": value, "signature": self.signer.sign(value)}
 
     def _clip_playback(self, clip: Clip) -> Document:
-        base = f"{self.origin}/cdn/clips/{clip.id}"
-        fps = round(clip.piece.session.fps)
+        expires = int(self.world.now.timestamp()) - 1 if clip.condition == "expired" else self._expires()
         content = {
             "authorization": {"forbidden": False, "reason": ""},
-            "clip_uri": base,
+            "clip_uri": f"{self.origin}/cdn/clips/{clip.id}",
             "device_id": None,
-            "expires": self._expires(),
+            "expires": expires,
             "user_id": None,
             "version": 2,
         }
-        qualities = [
-            {"frameRate": fps, "quality": str(height), "sourceURL": f"{base}/{height}/index.mp4"}
-            for height in clip.heights
-        ]
-        return {"playbackAccessToken": self._signed(content), "videoQualities": qualities}
+        return {"playbackAccessToken": self._signed(content), "videoQualities": self._qualities(clip)}
+
+    def _qualities(self, clip: Clip) -> list[Document]:
+        """The files that the player is offered; the portrait asset's only where that is the point."""
+        files = clip.piece.session.files
+        landscape = [file for file in files if file.width >= file.height]
+        if clip.condition == "portrait-listed":
+            asset = self._asset(clip, portrait=True) or {"videoQualities": []}
+            return [*asset["videoQualities"], *(self._quality(clip, file) for file in landscape)]
+        return [self._quality(clip, file) for file in landscape or files]
 
     def _video(self, video: Video) -> Document:
         return {

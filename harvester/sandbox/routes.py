@@ -242,6 +242,8 @@ class Routes:
         clip = self.world.clip(request.match_info["slug"])
         token = self._verified(request.query.get("token", ""), request.query.get("sig", ""))
         uri = f"/cdn/clips/{request.match_info['slug']}"
+        if clip is not None and clip.condition == "dead":
+            return _denied() if token else web.Response(status=404)
         if token is None or not str(token.get("clip_uri")).endswith(uri):
             return web.Response(status=401)
         height = next((h for h in clip.heights if str(h) == request.match_info["quality"]), None) if clip else None

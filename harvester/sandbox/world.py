@@ -18,6 +18,9 @@ from harvester.sandbox.footage import Session
 
 Container = Literal["ts", "fmp4"]
 PtsMode = Literal["rising", "restart"]
+#: How a clip misbehaves: it has no answer, lists no files or not the tallest, lists portrait files among the
+#: others, its object is dead, its signatures have expired before they are used.
+ClipCondition = Literal["fine", "null", "no-files", "part-files", "portrait-listed", "dead", "expired"]
 
 #: Length of a GOP of the footage, as its description promises (s).
 GOP_S = 2.0
@@ -182,6 +185,7 @@ class Clip:
     creator: Channel
     video_id: str = ""  # "" = the video is gone or not linked
     vod_offset_s: int | None = None
+    condition: ClipCondition = "fine"
 
     @property
     def heights(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from harvester.errors import SourceError
 from harvester.model import Clip, Vod
 from harvester.stats import RequestKind
 from harvester.text import printable
+from harvester.twitch.offers import is_portrait, objects
 
 #: A VOD younger than this may have no token yet; an older one without a token is gone, private or expired.
 FRESH = timedelta(hours=1)
@@ -47,7 +48,7 @@ class PassingTrouble(SourceError):
 def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceError:
     """Why ``source`` did not open, given all answers in order.
 
-    Reasons: ``sub-only``, ``region`` (never again); ``gone``, ``not-ready``, ``broken``, ``unavailable``
+    Reasons: ``sub-only``, ``region``, ``portrait`` (never again); ``gone``, ``not-ready``, ``broken``, ``unavailable``
     (retryable: gone is believed only after two looks on different days).
     """
     usher = [answer for answer in said if answer.kind is RequestKind.USHER]
@@ -122,7 +123,12 @@ def _of_clip(clip: object) -> SourceError:
         return SourceError("the clip does not exist any more", reason="gone", retryable=True)
     token = _object(_object(clip).get("playbackAccessToken"))
     refusal = token_refusal(str(token.get("value", "")))
-    return refusal or SourceError("the clip lists no video file", reason="broken", retryable=True)
+    if refusal is not None:
+        return refusal
+    files = [file for file in objects(_object(clip).get("videoQualities")) if file.get("sourceURL")]
+    if files and all(is_portrait(file, _object(clip)) for file in files):
+        return SourceError("the clip lists portrait files only", reason="portrait")
+    return SourceError("the clip lists no video file of use", reason="broken", retryable=True)
 
 
 def _forbidden(why: str) -> SourceError:

@@ -47,9 +47,9 @@ def clip_renditions(streams: Mapping[str, Any], clip: Mapping[str, Any]) -> list
     """
     signed = {_file(stream.url): stream.url for stream in streams.values()}
     found = []
-    for quality in _objects(clip.get("videoQualities")):
+    for quality in objects(clip.get("videoQualities")):
         url = signed.pop(_file(str(quality.get("sourceURL") or "")), None)
-        if url is not None and not _is_portrait(quality, clip):
+        if url is not None and not is_portrait(quality, clip):
             found.append(_clip_rendition(quality, url))
     return found
 
@@ -72,13 +72,13 @@ def _clip_rendition(quality: Mapping[str, Any], url: str) -> Rendition:
     )
 
 
-def _is_portrait(quality: Mapping[str, Any], clip: Mapping[str, Any]) -> bool:
+def is_portrait(quality: Mapping[str, Any], clip: Mapping[str, Any]) -> bool:
     """By the file's own size, or by the asset that lists it: a face above a cut-out of the game is no material."""
     width, height = quality.get("width"), quality.get("height")
     if isinstance(width, int) and isinstance(height, int):
         return width < height
-    for asset in _objects(clip.get("assets")):
-        files = {_file(str(q.get("sourceURL") or "")) for q in _objects(asset.get("videoQualities"))}
+    for asset in objects(clip.get("assets")):
+        files = {_file(str(q.get("sourceURL") or "")) for q in objects(asset.get("videoQualities"))}
         if _file(str(quality.get("sourceURL") or "")) in files:
             ratio = asset.get("aspectRatio")
             return isinstance(ratio, int | float) and 0 < ratio < 1
@@ -91,5 +91,6 @@ def _file(url: str) -> tuple[str, str]:
     return parts.netloc, parts.path
 
 
-def _objects(value: object) -> list[Mapping[str, Any]]:
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a JSON list; [] for anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -368,6 +368,19 @@ def test_clip_without_usable_files() -> None:
     assert [(r.name, r.height) for r in found] == [("clip", None)]
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        [{"sourceURL": "/p.mp4", "width": 720, "height": 1280}, {"sourceURL": ""}],
+        [{"sourceURL": "/p.mp4"}, {"sourceURL": "/q.mp4"}],
+    ],
+)
+def test_a_clip_of_portrait_files_alone_is_never_of_use(files: list[dict[str, Any]]) -> None:
+    assets = [{"aspectRatio": 0.5625, "files": ["/p.mp4", "/q.mp4"]}]
+    failed, server = failure(CLIP, {GQL: clip_files(*files, assets=assets)})
+    assert (failed.reason, failed.retryable, server.count(GQL)) == ("portrait", False, 1)
+
+
 def test_two_files_of_one_quality_stay_two() -> None:
     found, _ = resolve(CLIP, {GQL: clip_files({"sourceURL": "/a.mp4"}, {"sourceURL": "/b.mp4"})})
     assert [r.url.split("?")[0][-6:] for r in found] == ["/a.mp4", "/b.mp4"]
