@@ -87,7 +87,19 @@ class Opener:
         self._heads = HeadSizes()
 
     async def open(self, source: Source) -> OpenSource:
-        """Resolve the source and find its targets. Raises TargetError, most often a SourceError."""
+        """Resolve the source and find its targets. Raises TargetError, most often a SourceError.
+
+        A clip whose signature is refused (401) is resolved once more, for a new one.
+        """
+        for _first in (True, False):
+            try:
+                return await self._open(source)
+            except FetchError as error:
+                if not _signature_refused(source, error):
+                    raise
+        raise SourceError(f"clip {source.id}: new signatures are refused too", reason="broken", retryable=True)
+
+    async def _open(self, source: Source) -> OpenSource:
         renditions = await self._resolver.renditions(source)
         candidates = order_renditions(renditions, min_height=self._sample.min_height, codecs=self._codecs)
         refused: FetchError | None = None
@@ -97,7 +109,7 @@ class Opener:
                     return await self._open_clip(source, rendition)
                 return await self._open_vod(source, rendition)
             except FetchError as error:
-                if error.status not in _ABSENT:
+                if error.status not in _ABSENT or _signature_refused(source, error):
                     raise
                 refused = error
         raise SourceError(
@@ -124,3 +136,8 @@ class Opener:
         moments_s = [keyframe.moment_s for keyframe in reader.keyframes]
         targets = choose_targets(clip, moments_s, reader.duration_s, self._sample)
         return OpenClip(targets, reader, rendition.name)
+
+
+def _signature_refused(source: Source, error: FetchError) -> bool:
+    """One signature holds for all files of a clip: where one is refused, all are."""
+    return isinstance(source, Clip) and error.status == 401

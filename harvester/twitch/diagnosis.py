@@ -48,8 +48,8 @@ class PassingTrouble(SourceError):
 def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceError:
     """Why ``source`` did not open, given all answers in order.
 
-    Reasons: ``sub-only``, ``region``, ``portrait`` (never again); ``gone``, ``not-ready``, ``broken``, ``unavailable``
-    (retryable: gone is believed only after two looks on different days).
+    Reasons: ``sub-only``, ``region``, ``portrait`` (never again); ``gone``, ``not-ready``, ``broken``,
+    ``unavailable`` (retryable: gone is believed only after two looks on different days).
     """
     usher = [answer for answer in said if answer.kind is RequestKind.USHER]
     gql = [answer for answer in said if answer.kind is RequestKind.GQL]
