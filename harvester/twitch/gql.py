@@ -172,8 +172,9 @@ class GqlDetails:
             return nothing, retry_after_s(response.headers)
         if isinstance(document, dict):  # one complaint about the whole batch
             return [{key: value for key, value in document.items() if key != "data"}] * len(questions), None
-        fits = isinstance(document, list) and len(document) == len(questions)
-        return document if fits else nothing, None
+        if isinstance(document, list) and len(document) == len(questions):
+            return document, None
+        return nothing, None
 
     def _count_failures(self, asking: _Asking) -> None:
         for op in self._asked:

@@ -72,6 +72,15 @@ def test_a_sheet_that_is_wrong_gives_no_cell(data: bytes, number: int) -> None:
         cut_sheet(data, BOARD, number)
 
 
+def test_a_sheet_that_breaks_off_in_its_picture_is_not_filled_up() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8)
+    data = bytes(cv2.imencode(".jpg", noise)[1])
+    assert len(cut_sheet(data, BOARD, 0)) == 6
+    with pytest.raises(MediaError) as caught:
+        cut_sheet(data[: len(data) * 3 // 4], BOARD, 0)
+    assert caught.value.reason == "truncated"
+
+
 def test_a_narrow_last_sheet_is_enough_for_its_cells() -> None:
     (cell,) = cut_sheet(sheet(6, 1, width=32), BOARD, 1)
     assert (cell.time_s, cell.image.shape) == (60.0, (16, 32, 3))
