@@ -187,7 +187,7 @@ class VideoDetails:
     owner_login: str = ""
     owner_name: str = ""
     chapters: tuple[Chapter, ...] | None = None
-    storyboard_url: str | None = None  # of its JSON; None also for fresh VODs
+    storyboard_url: str | None = field(default=None, repr=False)  # of its JSON; None also for fresh VODs
 
     def __post_init__(self) -> None:
         _require(self.length_s is None or self.length_s >= 0, "length is negative")
