@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
@@ -34,19 +34,23 @@ class ListingScope:
     min_duration_s: float = 0
     since: datetime | None = None
     until: datetime | None = None
-    limit: int = 200  # most sources to list
+    limit: int = 2000  # most sources to list
+    known: frozenset[str] = field(default=frozenset(), repr=False)  # ids to count and not to list
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[SourceT_co]):
-    """Sources found, each id once, and why listing stopped there.
+    """Sources found, each id once, newest first, and why listing stopped there.
 
-    ``stopped``: end | limit | cap (Twitch's own limit of a query) | repeated-cursor | no-new-ids | empty-page.
+    ``stopped``: end | limit | requests (our bound) | cap (Twitch's own limit of a query) | broken-off (an answer
+    that does not come) | repeated-cursor | no-new-ids | empty-page.
     """
 
     sources: tuple[SourceT_co, ...]
     stopped: str
-    seen: int  # sources the service listed before our own filters
+    seen: int  # sources the service listed before our own filters: at least as many exist
+    known: int = 0  # wanted ones of these that the scope calls known; not among ``sources``
+    lost: int = 0  # queries and windows known to hold more than they gave
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,8 +169,8 @@ class Discover(_Section):
     min_duration_s: Seconds = 0
     since: UtcText = ""
     until: UtcText = ""
-    max_vods: Count = 200
-    max_clips: Count = 200
+    max_vods: Count = 2000
+    max_clips: Count = 2000
     details: Literal["gql", "off"] = "gql"
     requests_per_s: Rate = 8
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from harvester.model import Category, Rank
 from harvester.pipeline.deciding import Judge, Ruling
-from harvester.pipeline.listing import Lister
+from harvester.pipeline.listing import Listed, Lister
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Decision
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
@@ -46,6 +46,7 @@ class CategoryBooks:
     retryable: int = 0
     unwritten: int = 0
     note: str = ""
+    listed: dict[str, Listed] = field(default_factory=dict)  # by kind; {} = this run has listed nothing
 
     @property
     def decided(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from functools import partial
 
 from harvester.clock import Clock
@@ -35,6 +36,9 @@ from harvester.vision.hamming import HashIndex
 
 #: Categories worked on at once: one that waits for its listing or its last targets leaves no connection idle.
 CATEGORIES_AT_ONCE = 3
+
+#: How long after its listing the rerun of a killed run goes on with it; later, something new is worth more.
+RESUMED_WITHIN = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Harvest:
         self.stop = Stop()
         self.times = StageTimes()
         self.result = Harvested()
+        self._resumed: set[tuple[str, str]] = set()  # category and scope: what a killed run has listed
         self.rules = Rules(config.filter, config.dedupe.radius, config.sample.max_per_broadcaster)
 
     async def discover(self, request: Request) -> list[Category]:
@@ -98,6 +103,7 @@ class Harvest:
     async def run(self, store: Store, categories: Sequence[Category], request: Request) -> Harvested:
         """Harvest. Raises HarvesterError when nothing can be done at all; else errors are in the result."""
         self._open_books(store.ledger, categories, request.frames)
+        self._resumed = store.ledger.listed_by_killed_runs(self._outside.clock.start - RESUMED_WITHIN)
         decoders = Decoders(self._config)
         self.result.decoder = decoders.name
         executor = ThreadPoolExecutor(thread_count(self._config.decode), thread_name_prefix="decode")
@@ -195,11 +201,12 @@ class Harvest:
     async def _category(self, stage: Stage, judge: Judge, request: Request) -> None:
         """Passes of one category until its target is met or its sources are exhausted.
 
-        One listing a run; then what failed in a passing way, as long as it is due.
+        One listing a run; then what failed in a passing way, as long as it is due. What a killed run has listed is
+        not listed again: its rerun goes on with it, and ends where it would have ended.
         """
         books = self.result.books[judge.category.id]
         scope = scope_key(self._config.discover, request)
-        listed = False
+        listed = (judge.category.id, scope) in self._resumed
         while not books.met and not stage.bounds.check():
             open_pass = stage.ledger.open_pass(judge.category.id, scope)
             if open_pass is None:
@@ -224,6 +231,7 @@ class Harvest:
             self.result.errors.append(error)
             books.note = f"not listed: {error}"
             return None
+        books.listed = found.listed
         suspect = found.nothing and not is_narrow(self._config.discover, request)
         if suspect and stage.ledger.known_sources(category.id):
             self.result.errors.append(_suddenly_empty(category))
@@ -235,7 +243,8 @@ class Harvest:
         """Close the listing of a new pass."""
         pass_id = ledger.new_pass_id()
         visits = plan_visits(pass_id, found.wishes, self._config.sample)
-        listing = {"left_out": dict(found.left_out), "stopped": found.listed}
+        listed = {kind: asdict(entry) for kind, entry in found.listed.items()}
+        listing = {"run": self._run_id, "left_out": dict(found.left_out), "listed": listed}
         ledger.commit_pass(
             pass_id, category.id, scope, opened_at=self._outside.clock.now(), listing=listing, visits=visits
         )

@@ -36,13 +36,37 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """How complete the listing of one kind of sources is.
+
+    ``found``: sources listed for this pass; ``known``: wanted ones that earlier passes took, on top of it;
+    ``at_least``: sources that exist, of any kind and time, as far as seen; ``stopped``: why listing ended, and
+    ``lost``: how many queries hold more than they gave (both as in :class:`harvester.ports.Listing`).
+    """
+
+    found: int
+    at_least: int
+    known: int = 0
+    stopped: str = "end"
+    lost: int = 0
+
+    @classmethod
+    def of(cls, listing: Listing[Source]) -> Listed:
+        return cls(len(listing.sources), listing.seen, listing.known, listing.stopped, listing.lost)
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """Sources of a category's new pass, and why others were left out."""
+    """Sources of a category's new pass, and why others were left out. ``listed``: by kind."""
 
     wishes: tuple[Wish, ...]
     left_out: Counter[str] = field(default_factory=Counter)
-    listed: dict[str, str] = field(default_factory=dict)
-    sources: int = 0
+    listed: dict[str, Listed] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> int:
+        """Sources that Twitch listed at all."""
+        return sum(listed.at_least for listed in self.listed.values())
 
     @property
     def nothing(self) -> bool:
@@ -74,8 +98,8 @@ async def find_categories(
     return list(found.values()), unknown
 
 
-def listing_scope(discover: Discover, limit: int) -> ListingScope:
-    """The configured filters as a listing's scope."""
+def listing_scope(discover: Discover, limit: int, known: frozenset[str] = frozenset()) -> ListingScope:
+    """The configured filters as a listing's scope; ``known`` sources do not count toward its limit."""
     return ListingScope(
         languages=discover.languages,
         period=discover.period,
@@ -85,6 +109,7 @@ def listing_scope(discover: Discover, limit: int) -> ListingScope:
         since=discover.window[0],
         until=discover.window[1],
         limit=limit,
+        known=known,
     )
 
 
@@ -120,38 +145,42 @@ class Lister:
 
     async def find(self, category: Category, request: Request) -> Found:
         """New sources of the category and failures that are due again, for the first new pass of a run."""
-        listings = await self._listings(category, request)
+        again = is_narrow(self.discover, request)
+        unfinished = self.ledger.unfinished_sources(category.id) if again else set()
+        known = self.ledger.known_sources(category.id)
+        listings = await self._listings(category, request, known - unfinished)
         sources = [source for listing in listings.values() for source in listing.sources]
-        wishes, left_out = self._choose(category, sources, again=is_narrow(self.discover, request))
-        left_out["filtered"] += sum(listing.seen - len(listing.sources) for listing in listings.values())
+        wishes, left_out = self._choose(sources, known, unfinished)
+        listed = {kind: Listed.of(listing) for kind, listing in listings.items()}
+        left_out["known"] += sum(entry.known for entry in listed.values())
+        left_out["filtered"] += sum(entry.at_least - entry.found - entry.known for entry in listed.values())
         chosen = {(wish.source.kind, wish.source.id) for wish in wishes}
         due = (w for w in self.retries(category, request) if (w.source.kind, w.source.id) not in chosen)
-        return Found(
-            wishes=(*wishes, *due),
-            left_out=+left_out,
-            listed={kind: listing.stopped for kind, listing in listings.items()},
-            sources=sum(listing.seen for listing in listings.values()),
-        )
+        return Found((*wishes, *due), +left_out, listed)
 
-    async def _listings(self, category: Category, request: Request) -> dict[str, Listing[Source]]:
+    async def _listings(
+        self, category: Category, request: Request, known: set[tuple[SourceKind, str]]
+    ) -> dict[str, Listing[Source]]:
+        """Listings by kind; ``known`` sources are counted in them and left out."""
         if request.source is not None:
             source = await self.catalog.find_source(category, *request.source)
             return {source.kind: Listing((source,), "end", 1)}
         listings: dict[str, Listing[Source]] = {}
         if "vod" in self.discover.source_types:
-            scope = listing_scope(self.discover, self.discover.max_vods)
+            scope = listing_scope(self.discover, self.discover.max_vods, _ids(known, "vod"))
             listings["vod"] = await self.catalog.list_vods(category, scope)
         if "clip" in self.discover.source_types:
-            scope = listing_scope(self.discover, self.discover.max_clips)
+            scope = listing_scope(self.discover, self.discover.max_clips, _ids(known, "clip"))
             listings["clip"] = await self.catalog.list_clips(category, scope)
         return listings
 
     def _choose(
-        self, category: Category, sources: Sequence[Source], *, again: bool
+        self,
+        sources: Sequence[Source],
+        known: set[tuple[SourceKind, str]],
+        unfinished: set[tuple[SourceKind, str]],
     ) -> tuple[list[Wish], Counter[str]]:
-        """``again``: sources that a pass has listed and not finished are taken up now, for what is undecided."""
-        known = self.ledger.known_sources(category.id)
-        unfinished = self.ledger.unfinished_sources(category.id) if again else set()
+        """``unfinished``: those that a pass has listed and not decided are taken up now, for what is left."""
         wishes: list[Wish] = []
         left_out: Counter[str] = Counter()
         for source in sources:
@@ -190,3 +219,7 @@ class Lister:
             return Wish(source)
         targets = tuple(k for k in range(target_limit(source, self.sample)) if k not in decided)
         return Wish(source, targets) if targets else None
+
+
+def _ids(sources: set[tuple[SourceKind, str]], kind: SourceKind) -> frozenset[str]:
+    return frozenset(source_id for its_kind, source_id in sources if its_kind == kind)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harvester.config import Config
 from harvester.errors import TryAgainLater
 from harvester.model import Category
-from harvester.pipeline.listing import Lister, Request, scope_key
+from harvester.pipeline.listing import Listed, Lister, Request, scope_key
 from harvester.sampling.plan import Visit, plan_visits
 from harvester.store.ledger import Ledger
 from harvester.store.passes import OpenPass
@@ -40,6 +40,7 @@ class CategoryPlan:
     minutes: float = 0.0
     note: str = ""
     listed: bool = True  # False: Twitch could not be asked now
+    listing: Mapping[str, Listed] = field(default_factory=dict)  # by kind; {} = nothing had to be listed
 
 
 async def preview(
@@ -60,7 +61,8 @@ async def preview(
         return CategoryPlan(category, total, request.frames, note=f"not listed: {error}", listed=False)
     note = "" if found.wishes else "no new sources"
     offers = [(visit, visit.count) for visit in plan_visits(0, found.wishes, config.sample)]
-    return _costed(category, total, request, offers, left_out=found.left_out, note=note)
+    plan = _costed(category, total, request, offers, left_out=found.left_out, note=note)
+    return replace(plan, listing=found.listed)
 
 
 def _undecided(ledger: Ledger, open_pass: OpenPass) -> list[tuple[Visit, int]]:

@@ -108,4 +108,5 @@ def _category(entry: CategoryBooks) -> CategoryReport:
         failed=dict(entry.failed),
         pending=entry.pending,
         note=entry.note,
+        listed=entry.listed,
     )

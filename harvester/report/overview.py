@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harvester.pipeline.preview import CategoryPlan
+from harvester.report.completeness import listed_text, shortfalls
 from harvester.store.overview import DatasetOverview
 from harvester.text import printable
 
@@ -36,11 +37,13 @@ def _plan_lines(plan: CategoryPlan) -> list[str]:
             f"  sources: {_counts(plan.sources)}; targets: {plan.targets}; requests: {_counts(plan.requests)}"
         )
         lines.append(f"  about {_size(plan.media_bytes)} to fetch, {_size(plan.disk_bytes)} on disk")
+    if plan.listing:
+        lines.append(f"  listed: {listed_text([plan.listing])}")
     if plan.left_out:
         lines.append(f"  left out: {_counts(plan.left_out)}")
     if plan.note:
         lines.append(f"  {printable(plan.note)}")
-    return lines
+    return lines + [f"  {line}" for line in shortfalls(plan.listing)]
 
 
 def overview_text(facts: DatasetOverview, root: Path) -> str:

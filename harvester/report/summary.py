@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harvester.pipeline.listing import Listed
+from harvester.report.completeness import listed_text, shortfalls
 from harvester.text import printable, redact
 
 #: Exit codes that a status goes with (contract, "Command line"); ``partial`` and ``failed`` with all others.
@@ -47,7 +49,8 @@ def _require(condition: bool, what: str) -> None:
 class CategoryReport:
     """Books of one category. ``total``: kept frames in the dataset after the run; ``target``: how many were wanted
     in all, None = any number. ``removed``: frames of any run that left the dataset in this one, outside the sum of
-    ``planned``. ``note``: why nothing more was taken, "" if there is nothing to say."""
+    ``planned``. ``note``: why nothing more was taken, "" if there is nothing to say. ``listed``: how complete the
+    run's listing is, by kind of source; {} if it listed nothing."""
 
     name: str
     kept: int = 0
@@ -58,6 +61,7 @@ class CategoryReport:
     pending: int = 0
     removed: Counts = field(default_factory=dict)  # by reason
     note: str = ""
+    listed: Mapping[str, Listed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counts = [self.kept, self.total, self.pending, self.target or 0]
@@ -84,6 +88,7 @@ class CategoryReport:
             "failed": _plain(self.failed),
             "removed": _plain(self.removed),
             "note": redact(self.note),
+            "listed": {kind: asdict(listed) for kind, listed in self.listed.items()},
         }
 
 
@@ -251,6 +256,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
     requests = {kind: str(n) for kind, n in _plain(report.requests).items()}
     received = {kind: _size(n) for kind, n in _plain(report.bytes).items()}
     return [
+        ("listed", listed_text([part.listed for part in report.categories.values()])),
         ("requests", _by_kind(str(sum(report.requests.values())), requests)),
         ("received", _by_kind(_size(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),
@@ -282,7 +288,10 @@ def _stages(report: RunReport) -> str:
 
 def _notes(report: RunReport) -> list[str]:
     of_categories = [
-        f"{category.name}: {category.note}" for category in report.categories.values() if category.note
+        f"{category.name}: {note}"
+        for category in report.categories.values()
+        for note in (category.note, *shortfalls(category.listed))
+        if note
     ]
     return [*report.notes, *of_categories]
 

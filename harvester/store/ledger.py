@@ -68,6 +68,17 @@ class Ledger(Passes):
             for r in rows
         ]
 
+    def listed_by_killed_runs(self, since: datetime) -> set[tuple[str, str]]:
+        """Category id and scope of the passes opened at ``since`` or later by runs that never ended, after which
+        none ended either: who runs now goes on with them."""
+        rows = self._database.rows(
+            "SELECT DISTINCT p.category_id, p.scope FROM passes p JOIN runs r"
+            " ON r.id = json_extract(p.listing, '$.run') WHERE p.opened_at >= ?"
+            " AND r.number > (SELECT coalesce(max(number), 0) FROM runs WHERE ended_at IS NOT NULL)",
+            since.isoformat(),
+        )
+        return {(category_id, scope) for category_id, scope in rows}
+
     def remember_category(self, category: Category, now: datetime) -> None:
         """Keep the newest name of a category, so that a name can be found without asking Twitch."""
         with self._database.transaction():

@@ -22,15 +22,16 @@ from twitchAPI.type import SortMethod, TimePeriod, VideoType
 from harvester.clock import Clock
 from harvester.config import Credentials, Discover, Endpoints, Fetch
 from harvester.errors import SourceError, TryAgainLater, UnknownCategory, UsageError
-from harvester.model import Category, Clip, Source, SourceKind, Vod, VodType
+from harvester.model import Category, Clip, Source, SourceKind, Vod
 from harvester.ports import Listing, ListingScope, RateHeadroom
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
 from harvester.transport import Transport
-from harvester.twitch.listing import list_sources, merge_vods
+from harvester.twitch.crossing import Crossing, VideoQuery
+from harvester.twitch.listing import Gathering, list_one, list_planned
 from harvester.twitch.names import match_name, search_terms, unknown
-from harvester.twitch.paging import CAPS, Paging, Stopped
-from harvester.twitch.records import UNREADABLE, clip_of, clip_window, vod_of
+from harvester.twitch.paging import CAPS, PAGE, Paging, Stopped
+from harvester.twitch.records import UNREADABLE, clip_of, vod_of
 from harvester.twitch.refusals import (
     BadQuestion,
     NothingThere,
@@ -38,10 +39,9 @@ from harvester.twitch.refusals import (
     refused_credentials,
     unknown_source,
 )
+from harvester.twitch.windows import ClipWindows, Window
 from harvester.twitch.wire import RETRY_BASE_S, RETRY_MAX_S, Answer, Wire
 
-#: Items a page: Helix's maximum.
-PAGE = 100
 #: Requests under way at once: bursts of more than 100 have met 400s; 8 a second need no more than these.
 CONNECTIONS = 4
 
@@ -211,40 +211,47 @@ class HelixCatalog:
         return await self._categories(self._client.get_top_games(first=first), count)
 
     async def list_vods(self, category: Category, scope: ListingScope) -> Listing[Vod]:
-        """See :meth:`harvester.ports.Catalog.list_vods`; newest first. One query per wanted language and type."""
-        every = set(scope.vod_types) == set(VodType)
-        kinds = [VideoType.ALL] if every else [VideoType(kind.value) for kind in dict.fromkeys(scope.vod_types)]
-        parts = []
-        for language in scope.languages or (None,):
-            for kind in kinds:
-                items = self._client.get_videos(
-                    game_id=category.id,
-                    first=PAGE,
-                    language=language,
-                    period=TimePeriod(scope.period),
-                    sort=SortMethod.TIME,
-                    video_type=kind,
-                )
-                parts.append(await list_sources(items, lambda item: vod_of(item, category.id), scope))
-        return merge_vods(parts, scope.limit)
+        """See :meth:`harvester.ports.Catalog.list_vods`: one query per wanted language and type, and more where
+        Helix's cap of a query hides some."""
+
+        def ask(query: VideoQuery) -> AsyncGenerator[Any, None]:
+            items: AsyncGenerator[Any, None] = self._client.get_videos(
+                game_id=category.id,
+                first=PAGE,
+                language=query.language,
+                period=TimePeriod(query.period),
+                sort=SortMethod(query.sort),
+                video_type=VideoType(query.type.value if query.type else "all"),
+            )
+            return items
+
+        gathering = Gathering(lambda item: vod_of(item, category.id), scope)
+        return await list_planned(Crossing(scope), ask, gathering)
 
     async def list_clips(self, category: Category, scope: ListingScope) -> Listing[Clip]:
-        """See :meth:`harvester.ports.Catalog.list_clips`; most viewed first, as Helix has them."""
-        started, ended = clip_window(scope, self._clock.start)
-        items = self._client.get_clips(game_id=category.id, first=PAGE, started_at=started, ended_at=ended)
-        return await list_sources(items, lambda item: clip_of(item, category.id), scope)
+        """See :meth:`harvester.ports.Catalog.list_clips`: window after window, from the newest on."""
+
+        def ask(window: Window) -> AsyncGenerator[Any, None]:
+            items: AsyncGenerator[Any, None] = self._client.get_clips(
+                game_id=category.id, first=PAGE, started_at=window.asked_from, ended_at=window.end
+            )
+            return items
+
+        windows = ClipWindows(scope.since, scope.until or self._clock.start)
+        gathering = Gathering(lambda item: clip_of(item, category.id), scope)
+        return await list_planned(windows, ask, gathering)
 
     async def find_source(self, category: Category, kind: SourceKind, source_id: str) -> Source:
         """See :meth:`harvester.ports.Catalog.find_source`; a clip must be of that category for Twitch too."""
         every = ListingScope(limit=1)
         if kind == "vod":
             videos = self._client.get_videos(ids=[source_id])
-            found: Listing[Vod] | Listing[Clip] = await list_sources(
-                videos, lambda item: vod_of(item, category.id), every
+            found: Listing[Vod] | Listing[Clip] = await list_one(
+                videos, Gathering(lambda item: vod_of(item, category.id), every)
             )
         else:
             clips = self._client.get_clips(clip_id=[source_id])
-            found = await list_sources(clips, lambda item: clip_of(item, category.id), every)
+            found = await list_one(clips, Gathering(lambda item: clip_of(item, category.id), every))
         if not found.sources:
             raise unknown_source(category, kind, source_id, listed=found.seen > 0)
         return found.sources[0]

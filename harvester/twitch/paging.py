@@ -7,15 +7,51 @@ again; ``/videos`` ends at 500. A client that follows the cursor until there is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+from harvester.errors import TryAgainLater
+
+#: Items a page: Helix's maximum.
+PAGE = 100
 
 #: Most items Twitch gives for one query: videos by game 500 (documented), clips 1,020 to 1,100 (seen), after which
 #: they repeat; searches and the top list are only ever wanted in part.
 CAPS = {"videos": 500, "clips": 1100, "games/top": 1000, "search/categories": 300, "games": 100}
 
 #: Why a listing stopped, from the most to the least worth telling when several queries are merged.
-STOPS = ("limit", "cap", "repeated-cursor", "no-new-ids", "empty-page", "end")
+STOPS = (
+    *("limit", "requests", "cap", "broken-off"),
+    *("repeated-cursor", "no-new-ids", "empty-page", "end"),
+)
+
+
+def worst(*reasons: str) -> str:
+    """The reason most worth telling."""
+    return min(reasons, key=STOPS.index)
+
+
+@dataclass(slots=True)
+class Read:
+    """What reading one query brought.
+
+    ``stopped``: one of :data:`STOPS`, or ``more`` where reading on was of no use. ``inside``: readable items that
+    the query was meant for; ``oldest``: of all readable. ``failure``: why it broke off, if it did.
+    """
+
+    stopped: str = "end"
+    items: int = 0
+    wanted: int = 0
+    inside: int = 0
+    oldest: datetime | None = None
+    languages: dict[str, None] = field(default_factory=dict)  # in the order seen
+    failure: TryAgainLater | None = None
+
+    @property
+    def requests(self) -> int:
+        """How many requests that took, about."""
+        return self.items // PAGE + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from harvester.model import Clip, Vod, VodType
@@ -16,9 +16,6 @@ from harvester.ports import ListingScope
 
 #: Helix spells a video's length ``3h8m33s``: optional hours, minutes and seconds, no days, no fractions.
 _DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?", re.ASCII)
-
-#: Clips exist since May 2016: a window without a start begins here (Helix wants both edges or none).
-FIRST_CLIP = datetime(2016, 5, 1, tzinfo=UTC)
 
 #: What building a record from an item of unknown shape may raise.
 UNREADABLE = (AttributeError, TypeError, ValueError, OverflowError)
@@ -83,19 +80,6 @@ def is_wanted(source: Vod | Clip, scope: ListingScope) -> bool:
         and (scope.until is None or source.created_at < scope.until)
         and (not isinstance(source, Vod) or source.type in scope.vod_types)
     )
-
-
-def clip_window(scope: ListingScope, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Helix's ``started_at`` and ``ended_at``: both or neither, on full hours around ``[since, until)``.
-
-    Helix rounds edges to minutes and leaks clips from a little before; full hours cover that, our own filter is
-    exact.
-    """
-    if scope.since is None and scope.until is None:
-        return None, None
-    started = (scope.since or FIRST_CLIP).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    ended = (scope.until or now).astimezone(UTC) + timedelta(minutes=59, seconds=59, microseconds=999_999)
-    return started, ended.replace(minute=0, second=0, microsecond=0)
 
 
 def _utc(moment: Any) -> datetime:

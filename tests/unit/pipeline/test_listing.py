@@ -16,6 +16,7 @@ from harvester.errors import FetchError, SourceError, UnknownCategory, UsageErro
 from harvester.model import Category, Clip, Source, SourceKind, Vod, VodType
 from harvester.pipeline.listing import (
     Found,
+    Listed,
     Lister,
     Request,
     find_categories,
@@ -133,7 +134,7 @@ def test_both_kinds_are_listed_within_their_limits_or_one_alone(ledger: Ledger) 
     shelf = Shelf([vod(1)], [clip("Slug-1")])
     what = found(lister(shelf, ledger, max_vods=3, max_clips=4))
     assert wished(what) == {("vod", "1"): None, ("clip", "Slug-1"): None}
-    assert what.listed == {"vod": "end", "clip": "limit"}
+    assert what.listed == {"vod": Listed(1, 1), "clip": Listed(1, 1, stopped="limit")}
     assert [(kind, scope.limit) for kind, scope in shelf.asked] == [("vod", 3), ("clip", 4)]
     assert wished(found(lister(shelf, ledger, source_types=("clip",)))) == {("clip", "Slug-1"): None}
 

@@ -139,6 +139,7 @@ def test_the_json_line_has_the_contracts_fields():
         "failed": {"gone": 2},
         "removed": {"recurring": 1},
         "note": "",
+        "listed": {},
     }
 
 

@@ -1,0 +1,148 @@
+"""Which windows of ``created_at`` to ask for clips: newest first, as wide as what they hold allows. Pure.
+
+One query gives about 1,000 clips and then repeats itself, and loses clips well before that when it spans more than
+a day: one client counted 4,116 clips by weeks and 13,612 by windows of one to three days (twitchdev/issues #80,
+#1188). So a window is believed when it is at most a day wide and far from full, or when it is one short page; any
+other is halved, down to ten minutes, where the loss is accepted and counted. What a halved window gave stays.
+
+A window is ``[start, end)``; what is asked begins one step earlier, because Helix rounds edges (#52) and gives
+clips from a little before its start (#521). Steps are hours, and ten minutes within an hour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from harvester.model import Clip
+from harvester.twitch.paging import PAGE, Read, worst
+
+HOUR, TEN_MINUTES = timedelta(hours=1), timedelta(minutes=10)
+
+#: Clips exist since May 2016: a listing without a start goes back to here.
+FIRST_CLIP = datetime(2016, 5, 1, tzinfo=UTC)
+#: Widest window that is believed with more than one page: with the step before it, a day.
+DAY_WINDOW = 23 * HOUR
+#: A window with as many clips is taken to be full: Helix ends at 1,000 to 1,100.
+FULL = 900
+#: Up to here the next window may be twice as wide and still is not full; and still is one page.
+HALF_FULL, HALF_PAGE = FULL // 2, PAGE // 2
+#: Most requests of one listing: eight minutes at the default pace, 400,000 clips.
+MOST_REQUESTS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Clips created in ``[start, end)``; ``asked_from`` is the ``started_at`` of the question."""
+
+    start: datetime
+    end: datetime
+    first: datetime  # nothing before it is wanted
+
+    essential: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.first <= self.start < self.end:
+            raise ValueError(f"no window: {self.start} to {self.end}")
+
+    @property
+    def width(self) -> timedelta:
+        return self.end - self.start
+
+    @property
+    def _step(self) -> timedelta:
+        return HOUR if self.width >= HOUR else TEN_MINUTES
+
+    @property
+    def asked_from(self) -> datetime:
+        """One step before the start: neighbours overlap."""
+        return max(self.first, self.start - self._step)
+
+    @property
+    def most(self) -> int | None:
+        """Items after which to read no further: a window wider than a day is believed as a short page only."""
+        return PAGE if self.width > DAY_WINDOW else None
+
+    def holds(self, clip: Clip) -> bool:
+        """Whether the clip belongs here, an hour's leak allowed."""
+        return self.asked_from - HOUR <= clip.created_at < self.end + HOUR
+
+    def is_trusted(self, read: Read) -> bool:
+        """Whether all clips of the window were given."""
+        return read.stopped == "end" and read.items < (FULL if self.width <= DAY_WINDOW else PAGE)
+
+    def halves(self) -> tuple[Window, ...]:
+        """The older and the newer half; () of a window of ten minutes."""
+        step = HOUR if self.width > HOUR else TEN_MINUTES
+        steps = self.width // step
+        if steps < 2:
+            return ()
+        middle = self.start + step * (steps // 2)
+        return Window(self.start, middle, self.first), Window(middle, self.end, self.first)
+
+
+class ClipWindows:
+    """The windows of ``[since, until)``: ask :meth:`next`, tell :meth:`told` what came, until there is none."""
+
+    def __init__(self, since: datetime | None, until: datetime) -> None:
+        self._first = _full_hour(since or FIRST_CLIP)
+        self._edge = _full_hour_up(until)
+        self._width = DAY_WINDOW
+        self._halves: list[Window] = []  # the newest last
+        self._requests = 0
+        self._over = False
+        self.lost = 0
+        self.stopped = "end"
+
+    def next(self) -> Window | None:
+        """The newest window that is not known yet."""
+        if self._over:
+            return None
+        if self._halves:
+            return self._halves.pop()
+        if self._edge <= self._first:
+            return None
+        window = Window(max(self._first, self._edge - self._width), self._edge, self._first)
+        self._edge = window.start
+        return window
+
+    def told(self, window: Window, read: Read) -> None:
+        """Take note of what ``window`` gave."""
+        self._requests += read.requests
+        if window.is_trusted(read):
+            self._width = max(HOUR, _next_width(window.width, read.items))
+        elif read.items >= PAGE and not read.inside:
+            self._give_up("no-new-ids")  # windows mean nothing to this service: smaller ones will not help
+        elif halves := window.halves():
+            self._halves += halves
+        else:
+            self._lose("cap" if read.items >= FULL else read.stopped)
+        if self._requests >= MOST_REQUESTS and (self._halves or self._edge > self._first):
+            self._give_up("requests")
+
+    def _give_up(self, reason: str) -> None:
+        self._over = True
+        self._lose(reason)
+
+    def _lose(self, reason: str) -> None:
+        self.lost += 1
+        self.stopped = worst(self.stopped, reason)
+
+
+def _next_width(width: timedelta, items: int) -> timedelta:
+    """Width of the window after a believed one of ``width`` that held ``items``."""
+    if items < HALF_PAGE:
+        return 2 * width
+    if items < HALF_FULL:
+        return max(width, min(2 * width, DAY_WINDOW))
+    return width
+
+
+def _full_hour(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _full_hour_up(moment: datetime) -> datetime:
+    floor = _full_hour(moment)
+    return floor if floor == moment else floor + HOUR
