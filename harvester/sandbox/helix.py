@@ -1,8 +1,8 @@
 """Helix, Twitch's official API, over a world: query in, answer out. No sockets here.
 
-Shapes and limits follow Twitch's reference. Unverified on Twitch itself: whether ``after`` works together with
-``game_id`` on ``/videos`` (here it does), and how exactly window edges of ``/clips`` are rounded (here to ten
-minutes, outwards).
+Shapes and limits follow Twitch's reference; how its listings misbehave is :class:`ListingQuirks`. Unverified on
+Twitch itself: whether ``after`` works together with ``game_id`` on ``/videos`` (here it does), and how exactly
+window edges of ``/clips`` are rounded (here to ten minutes, outwards).
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harvester.model import VodType
+from harvester.sandbox.quirks import ListingQuirks
 from harvester.sandbox.world import Clip, Game, Video, World, whole_minutes
 
-#: ``/videos?game_id=`` ends here, and ``/clips`` about there, however many there are.
-VIDEO_CAP, CLIP_CAP = 500, 1000
+#: ``/videos?game_id=`` ends here, however many there are.
+VIDEO_CAP = 500
+#: Wider windows of ``/clips`` may lose some (``wide_loss``).
+WIDE = timedelta(days=1)
 _PERIODS = {"all": None, "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
 
 Answer = dict[str, Any]
@@ -74,10 +77,11 @@ def videos(world: World, query: Query, origin: str) -> Answer:
             raise HelixError(404, "videos not found")
         return {"data": [_video(video, origin) for video in found], "pagination": {}}
     value = query.get(kind, "")
-    if kind == "game_id":
-        _require_game(world, value)
-    found = _sorted(world.find_videos(_video_filter(world, query, kind, value)), query)
-    return _page(found[:VIDEO_CAP], query, lambda video: _video(video, origin))
+    game_id = value if kind == "game_id" else None
+    if game_id is not None:
+        _require_game(world, game_id)
+    found = _sorted(world.find_videos(_video_filter(world, query, kind, value), game_id), query)
+    return _page(found[:VIDEO_CAP], query, lambda video: _video(video, origin), most=world.quirks.page)
 
 
 def clips(world: World, query: Query, origin: str) -> Answer:
@@ -87,17 +91,24 @@ def clips(world: World, query: Query, origin: str) -> Answer:
         found = [clip for clip in map(world.clip, query.getall("id", [])[:100]) if clip]
         return {"data": [_clip(clip, origin) for clip in found], "pagination": {}}
     value = query.get(kind, "")
-    if kind == "game_id":
-        _require_game(world, value)
+    game_id = value if kind == "game_id" else None
+    if game_id is not None:
+        _require_game(world, game_id)
     if query.get("before"):
         raise HelixError(400, "cursor is not valid")
+    quirks = world.quirks
     since, until = _window(query)
+    wide = since is None or until - since > WIDE
+    since = since and since - quirks.leak
 
     def wanted(clip: Clip) -> bool:
         owner = clip.game.id if kind == "game_id" else clip.channel.id
         return owner == value and (since is None or since <= clip.created_at) and clip.created_at < until
 
-    return _page(world.find_clips(wanted)[:CLIP_CAP], query, lambda clip: _clip(clip, origin))
+    found = world.find_clips(wanted, game_id)
+    if quirks.wide_loss and len(found) > 100 and wide:
+        found = [clip for number, clip in enumerate(found) if number % 3 != 2]
+    return _clip_page(found, query, quirks, lambda clip: _clip(clip, origin))
 
 
 def streams(_world: World, query: Query, _origin: str) -> Answer:
@@ -175,12 +186,33 @@ def _moment(text: str) -> datetime | None:
     return moment.astimezone(UTC)
 
 
-def _page(items: Sequence[ItemT], query: Query, shape: Callable[[ItemT], Answer]) -> Answer:
+def _clip_page(found: list[Clip], query: Query, quirks: ListingQuirks, shape: Callable[[Clip], Answer]) -> Answer:
+    """A page of clips; of more than the cap there is no end, but what ``quirks.beyond`` says."""
+    given, start = found[: quirks.clip_cap], _offset(query.get("after", ""))
+    if len(found) <= quirks.clip_cap or quirks.beyond == "end":
+        return _page(given, query, shape, most=quirks.page)
+    end = start + min(_first(query), quirks.page)
+    if start < len(given):
+        return {"data": [shape(clip) for clip in given[start:end]], "pagination": {"cursor": cursor(end)}}
+    if quirks.beyond == "error":
+        raise HelixError(500, "")
+    if quirks.beyond == "empty":
+        return {"data": [], "pagination": {"cursor": cursor(end)}}
+    again = start % len(given) if quirks.beyond == "repeat" else 0
+    after = cursor(end) if quirks.beyond == "repeat" else query.get("after", "")
+    return {"data": [shape(clip) for clip in given[again : again + end - start]], "pagination": {"cursor": after}}
+
+
+def _first(query: Query) -> int:
     first = query.get("first", "20")
     if not (first.isascii() and first.isdigit() and 1 <= int(first) <= 100):
         raise HelixError(400, 'The parameter "first" must be between 1 and 100')
-    start = _offset(query.get("after", ""))
-    end = start + int(first)
+    return int(first)
+
+
+def _page(items: Sequence[ItemT], query: Query, shape: Callable[[ItemT], Answer], *, most: int = 100) -> Answer:
+    first, start = _first(query), _offset(query.get("after", ""))
+    end = start + min(first, most)
     pagination = {"cursor": cursor(end)} if end < len(items) else {}
     return {"data": [shape(item) for item in items[start:end]], "pagination": pagination}
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from harvester.model import SplitName, VodType
 from harvester.sandbox.footage import Session
+from harvester.sandbox.quirks import ListingQuirks
 
 Container = Literal["ts", "fmp4"]
 PtsMode = Literal["rising", "restart"]
@@ -229,8 +230,10 @@ class World:
     videos: tuple[Video, ...]
     clips: tuple[Clip, ...]
     pts_mode: PtsMode = "rising"
+    quirks: ListingQuirks = field(default_factory=ListingQuirks)
     _video_by_id: dict[str, Video] = field(init=False, repr=False)
     _clip_by_id: dict[str, Clip] = field(init=False, repr=False)
+    _by_game: dict[str, tuple[list[Video], list[Clip]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:
@@ -238,6 +241,11 @@ class World:
         self.now = self.now.astimezone(UTC)
         self._video_by_id = {video.id: video for video in self.videos}
         self._clip_by_id = {clip.id: clip for clip in self.clips}
+        self._by_game = {}
+        for video in self.videos:
+            self._of(video.game.id)[0].append(video)
+        for clip in self.clips:
+            self._of(clip.game.id)[1].append(clip)
 
     def video(self, video_id: str) -> Video | None:
         """The video of that id, if it exists now."""
@@ -249,15 +257,20 @@ class World:
         clip = self._clip_by_id.get(slug)
         return clip if clip and clip.created_at <= self.now else None
 
-    def find_videos(self, wanted: Callable[[Video], bool]) -> list[Video]:
-        """Existing videos that ``wanted`` accepts, newest first."""
-        found = [video for video in self.videos if video.created_at <= self.now and wanted(video)]
+    def find_videos(self, wanted: Callable[[Video], bool], game_id: str | None = None) -> list[Video]:
+        """Existing videos (of one game) that ``wanted`` accepts, newest first."""
+        videos = self.videos if game_id is None else self._by_game.get(game_id, ([], []))[0]
+        found = [video for video in videos if video.created_at <= self.now and wanted(video)]
         return sorted(found, key=lambda video: (video.created_at, video.id), reverse=True)
 
-    def find_clips(self, wanted: Callable[[Clip], bool]) -> list[Clip]:
-        """Existing clips that ``wanted`` accepts, most views first."""
-        found = [clip for clip in self.clips if clip.created_at <= self.now and wanted(clip)]
+    def find_clips(self, wanted: Callable[[Clip], bool], game_id: str | None = None) -> list[Clip]:
+        """Existing clips (of one game) that ``wanted`` accepts, most views first."""
+        clips = self.clips if game_id is None else self._by_game.get(game_id, ([], []))[1]
+        found = [clip for clip in clips if clip.created_at <= self.now and wanted(clip)]
         return sorted(found, key=lambda clip: (-clip.views, clip.id))
+
+    def _of(self, game_id: str) -> tuple[list[Video], list[Clip]]:
+        return self._by_game.setdefault(game_id, ([], []))
 
     def pieces(self) -> list[Piece]:
         """Every piece of footage shown anywhere, each once."""

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -237,7 +238,8 @@ class HelixCatalog:
             )
             return items
 
-        windows = ClipWindows(scope.since, scope.until or self._clock.start)
+        running = self._clock.start + timedelta(seconds=1)  # Helix tells whole seconds: this one counts
+        windows = ClipWindows(scope.since, scope.until or running)
         gathering = Gathering(lambda item: clip_of(item, category.id), scope)
         return await list_planned(windows, ask, gathering)
 

@@ -2,7 +2,7 @@
 
 One query gives about 1,000 clips and then repeats itself, and loses clips well before that when it spans more than
 a day: one client counted 4,116 clips by weeks and 13,612 by windows of one to three days (twitchdev/issues #80,
-#1188). So a window is believed when it is at most a day wide and far from full, or when it is one short page; any
+#1188). So a window is believed when it is at most a day wide and far from full, or when it holds hardly any; any
 other is halved, down to ten minutes, where the loss is accepted and counted. What a halved window gave stays.
 
 A window is ``[start, end)``; what is asked begins one step earlier, because Helix rounds edges (#52) and gives
@@ -22,12 +22,12 @@ HOUR, TEN_MINUTES = timedelta(hours=1), timedelta(minutes=10)
 
 #: Clips exist since May 2016: a listing without a start goes back to here.
 FIRST_CLIP = datetime(2016, 5, 1, tzinfo=UTC)
-#: Widest window that is believed with more than one page: with the step before it, a day.
+#: Widest window that is believed with many clips: with the step before it, a day.
 DAY_WINDOW = 23 * HOUR
 #: A window with as many clips is taken to be full: Helix ends at 1,000 to 1,100.
 FULL = 900
-#: Up to here the next window may be twice as wide and still is not full; and still is one page.
-HALF_FULL, HALF_PAGE = FULL // 2, PAGE // 2
+#: A wider window is believed below this: what a page would show if as many were lost as by those weeks.
+SPARSE = PAGE * 4116 // 13612
 #: Most requests of one listing: eight minutes at the default pace, 400,000 clips.
 MOST_REQUESTS = 4000
 
@@ -61,7 +61,7 @@ class Window:
 
     @property
     def most(self) -> int | None:
-        """Items after which to read no further: a window wider than a day is believed as a short page only."""
+        """Items after which to read no further: a window wider than a day is not believed with more."""
         return PAGE if self.width > DAY_WINDOW else None
 
     def holds(self, clip: Clip) -> bool:
@@ -70,7 +70,7 @@ class Window:
 
     def is_trusted(self, read: Read) -> bool:
         """Whether all clips of the window were given."""
-        return read.stopped == "end" and read.items < (FULL if self.width <= DAY_WINDOW else PAGE)
+        return read.stopped == "end" and read.items < (FULL if self.width <= DAY_WINDOW else SPARSE)
 
     def halves(self) -> tuple[Window, ...]:
         """The older and the newer half; () of a window of ten minutes."""
@@ -132,9 +132,9 @@ class ClipWindows:
 
 def _next_width(width: timedelta, items: int) -> timedelta:
     """Width of the window after a believed one of ``width`` that held ``items``."""
-    if items < HALF_PAGE:
+    if items < SPARSE // 2:
         return 2 * width
-    if items < HALF_FULL:
+    if items < FULL // 2:
         return max(width, min(2 * width, DAY_WINDOW))
     return width
 
