@@ -352,15 +352,20 @@ def peak_bytes(server: SandboxServer, folder: Path, top: int) -> int:
     """Peak resident memory of ``harvester plan`` over that many categories."""
     config = folder / "sandbox.toml"
     config.write_text(server.config_toml(), encoding="utf-8")
-    quick = QUICK | {"HARVESTER_DISCOVER_REQUESTS_PER_S": "100000"}
+    since = f"{server.world.now - timedelta(days=2):%Y-%m-%dT%H:%M:%SZ}"
+    quick = QUICK | {"HARVESTER_DISCOVER_REQUESTS_PER_S": "100000", "HARVESTER_DISCOVER_SINCE": since}
     command = ["plan", "--config", str(config), "--top", str(top), "--out", str(folder / "none"), "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "harvester", *command],
         env={**os.environ, **server.environ, **quick},
         stdout=subprocess.DEVNULL,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0
     return usage.ru_maxrss * 1024
 

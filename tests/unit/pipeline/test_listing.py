@@ -149,6 +149,26 @@ def test_what_is_left_out_says_why(ledger: Ledger) -> None:
     assert found(lister(Shelf(), ledger)).nothing
 
 
+def test_what_is_known_is_told_to_the_catalog_but_for_what_is_taken_up_again(ledger: Ledger) -> None:
+    commit(ledger, found(lister(Shelf([vod(1)], [clip("Slug-1")]), ledger)), done=False)
+    shelf = Shelf()
+    found(lister(shelf, ledger))
+    assert [(kind, scope.known) for kind, scope in shelf.asked] == [("vod", {"1"}), ("clip", {"Slug-1"})]
+    narrow = Shelf()
+    found(lister(narrow, ledger, min_views=1))
+    assert [scope.known for _, scope in narrow.asked] == [frozenset(), frozenset()]
+
+
+def test_the_catalogs_known_sources_are_left_out_as_known(ledger: Ledger) -> None:
+    class Knowing(Shelf):
+        async def list_vods(self, category: Category, scope: ListingScope) -> Listing[Vod]:
+            return Listing((vod(4),), "cap", seen=9, known=5, lost=2)
+
+    what = found(lister(Knowing(), ledger))
+    assert what.left_out == {"known": 5, "filtered": 3}
+    assert what.listed == {"vod": Listed(1, 9, 5, "cap", 2), "clip": Listed(0, 0, stopped="limit")}
+
+
 def test_one_source_alone(ledger: Ledger) -> None:
     shelf = Shelf([vod(1), vod(2)], [clip("Slug-1")])
     assert wished(found(lister(shelf, ledger), Request(source=("vod", "2")))) == {("vod", "2"): None}

@@ -198,3 +198,23 @@ def test_kept_outcomes_name_a_file_and_no_reason() -> None:
         outcome(ledger, Rank(1, 0, 0, 0, 0), verdict="kept", reason="")
     with pytest.raises(ValueError, match="reason"):
         outcome(ledger, Rank(1, 0, 0, 0, 0), verdict="dropped", reason="")
+
+
+def test_what_a_killed_run_has_listed_is_known_until_a_run_ends() -> None:
+    ledger = Ledger(None)
+
+    def listed_by(run_id: str, category_id: str, at: datetime = NOW) -> None:
+        listing = {"run": run_id}
+        ledger.commit_pass(ledger.new_pass_id(), category_id, "clip", opened_at=at, listing=listing, visits=[])
+
+    for run_id in ("ended", "killed", "rerun"):
+        ledger.begin_run(run_id, NOW, {})
+        listed_by(run_id, f"by-{run_id}")
+        if run_id == "ended":
+            ledger.end_run(run_id, NOW, "{}")
+    listed_by("of-no-run", "else")
+    listed_by("rerun", "long-ago", NOW - timedelta(days=1))
+    since = NOW - timedelta(hours=12)
+    assert ledger.listed_by_killed_runs(since) == {("by-killed", "clip"), ("by-rerun", "clip")}
+    ledger.end_run("rerun", NOW, "{}")
+    assert ledger.listed_by_killed_runs(since) == set()
