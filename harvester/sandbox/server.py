@@ -85,10 +85,12 @@ class SandboxServer:
             f'now = "{self.world.now:%Y-%m-%dT%H:%M:%SZ}"\n'
             "\n[rights]\n"
             'basis = "none needed: pictures of the footage that the stand-in serves"\n'
+            "\n[discover]\n"
+            "requests_per_s = 50  # there is nobody to be polite to\n"
             "\n[sample]\n"
             "min_spacing_s = 2  # the footage is short\n"
             "\n[fetch]\n"
-            "gql_requests_per_s = 50  # there is nobody to be polite to\n"
+            "gql_requests_per_s = 50\n"
         )
 
     def inject(self, fault: Fault) -> None:

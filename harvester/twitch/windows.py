@@ -131,9 +131,10 @@ class ClipWindows:
 
 
 def _next_width(width: timedelta, items: int) -> timedelta:
-    """Width of the window after a believed one of ``width`` that held ``items``."""
+    """Width of the window after a believed one of ``width`` that held ``items``: half of what would be believed if
+    it went on like that."""
     if items < SPARSE // 2:
-        return 2 * width
+        return width * max(2, SPARSE // 2 // (items + 1))
     if items < FULL // 2:
         return max(width, min(2 * width, DAY_WINDOW))
     return width
