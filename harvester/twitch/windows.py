@@ -111,7 +111,7 @@ class ClipWindows:
         """Take note of what ``window`` gave."""
         self._requests += read.requests
         if window.is_trusted(read):
-            self._width = max(HOUR, _next_width(window.width, read.items))
+            self._width = max(HOUR, _next_width(window.width, read.items) // HOUR * HOUR)
         elif read.items >= PAGE and not read.inside:
             self._give_up("no-new-ids")  # windows mean nothing to this service: smaller ones will not help
         elif halves := window.halves():

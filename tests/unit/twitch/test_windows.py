@@ -64,6 +64,7 @@ CROWDS = st.lists(
 @given(CROWDS, st.integers(1, 3000))
 @example([(1500, 0, 86_400 // 60)], 10)
 @example([(2500, 100, 1)], 10)
+@example([(931, 1279, 31)], 2)
 def test_everything_is_found_or_the_loss_is_known(crowds: list[tuple[int, int, int]], days: int) -> None:
     """Counts of clips, minutes since the newest, minutes from it to the oldest."""
     times = [
