@@ -5,7 +5,8 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.sandbox.routes import RateBucket, ranged
+from harvester.sandbox.buckets import RateBucket
+from harvester.sandbox.routes import ranged
 
 DATA = bytes(range(100))
 WHEN = datetime(2026, 11, 1, tzinfo=UTC)
