@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import logging
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -203,23 +203,24 @@ def test_the_log_tells_when_and_the_stats_how_many_at_once(server: SandboxServer
         connection.close()
 
 
-def test_it_stops_in_peace_while_answers_are_held_back(
+def test_it_stops_in_peace_while_answers_are_held_back_from_those_who_wait_and_those_who_left(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def wait(held: SandboxServer) -> None:
-        with pytest.raises((OSError, http.client.HTTPException)):
-            ask(held, "/oauth2/validate")
-
     with caplog.at_level(logging.DEBUG, logger="asyncio"), SandboxServer(default_world()).running() as held:
         held.inject(Fault(delay_s=600, times=0))
-        waiting = [threading.Thread(target=wait, args=(held,)) for _ in range(3)]
-        for thread in waiting:
-            thread.start()
-        while held.log.stats()["peak_parallel"].get("auth", 0) < 3:
-            time.sleep(0.005)
-    for thread in waiting:
-        thread.join()
-    complaints = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert not complaints
-    assert capfd.readouterr().err == ""
-    assert [entry.status for entry in held.log.entries()] == [0, 0, 0]
+        callers = [http.client.HTTPConnection("127.0.0.1", held.port, timeout=10) for _ in range(4)]
+        for number, caller in enumerate(callers, start=1):
+            caller.request("GET", "/oauth2/validate")
+            while held.log.stats()["peak_parallel"].get("auth", 0) < number:
+                time.sleep(0.005)
+        for caller in callers[:2]:
+            caller.close()
+        ask(held, "/_control/stats")  # by now it knows that they have left
+    for caller in callers[2:]:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            caller.getresponse()
+        caller.close()
+    gc.collect()  # a task that nobody ended complains when it is collected
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "destroyed" not in capfd.readouterr().err
+    assert [entry.status for entry in held.log.entries()] == [0] * 4
