@@ -176,6 +176,19 @@ class Passes:
             or 0
         )
 
+    def gone_since(self, category_id: str, kind: SourceKind, source_id: str) -> datetime | None:
+        """Start of the first run that found the source gone, since it was last opened; None if none has."""
+        started_at = self._database.one(
+            "SELECT min(r.started_at) FROM outcomes o JOIN runs r ON r.id = o.run_id"
+            " WHERE o.category_id = ?1 AND o.kind = ?2 AND o.source_id = ?3 AND o.k IS NULL AND o.reason = 'gone'"
+            " AND o.seq > (SELECT coalesce(max(seq), 0) FROM outcomes WHERE category_id = ?1 AND kind = ?2"
+            " AND source_id = ?3 AND k IS NOT NULL AND reason <> 'broadcaster-cap')",
+            category_id,
+            kind,
+            source_id,
+        )
+        return None if started_at is None else datetime.fromisoformat(started_at)
+
     def _insert_visit(self, category_id: str, visit: Visit) -> None:
         source = visit.source
         retry = None if visit.retry is None else json.dumps(visit.retry)
