@@ -1,4 +1,4 @@
-"""Every way in which Twitch is known to fail, one row each: what the ledger says, when it is due again, what it cost.
+"""Every way Twitch is known to fail, one row each: what the ledger says, when it is due again, what it cost.
 
 The world is one recording of 24 s (six targets) and its two clips, so that each request can be counted.
 """
@@ -162,6 +162,9 @@ TABLE = [
     Row("playlist 403 of all", "vod", always("^/cdn/.*m3u8$", status=403, body=DENIED),
         "gone", TOMORROW, 5, {"playlist": 2}),
     Row("playlist 500", "vod", always("^/cdn/.*m3u8$", status=500), "http-500", AN_HOUR, 5, {"playlist": TWICE}),
+    Row("playlist 200 html", "vod", always("^/cdn/.*m3u8$", html=True), "foreign-body", AN_HOUR, 5,
+        {"playlist": TWICE}),
+    Row("playlist 200 zero bytes once", "vod", once("^/cdn/.*m3u8$", body=b""), "", None, 0, {}, 0),
     Row("playlist cut once", "vod", once("^/cdn/.*m3u8$", cut=60), "", None, 0, {"playlist": 2}, 0),
     # CDN, segment
     Row("segment 403", "vod", always(SEGMENT, status=403, body=DENIED), "http-403", None, 0, {}, 1),
@@ -177,8 +180,10 @@ TABLE = [
     Row("segment without length", "vod", always(SEGMENT, drop_headers=("Content-Length",)), "", None, 0, {}, 0),
     Row("segment 200 zero bytes", "vod", always(SEGMENT, body=b""), "short-body", AN_HOUR, 0, {}, 1),
     Row("segment 200 zero bytes once", "vod", once(SEGMENT, body=b""), "", None, 0, {}, 0),
+    Row("segment 200 html", "vod", always(SEGMENT, html=True), "foreign-body", AN_HOUR, 0, {}, 1),
+    Row("segment 200 html twice", "vod", Fault(path=SEGMENT, html=True, times=2), "", None, 0, {}, 0),
     # decode
-    Row("segment without a keyframe", "vod", always(SEGMENT, body=NO_PICTURE), "no-keyframe", None, 0, {}, 1),
+    Row("segment without a picture", "vod", always(SEGMENT, body=NO_PICTURE), "corrupt", None, 0, {}, 1),
     # clips
     Row("clip null", "clip", always(GQL, body=gql({"data": {"clip": None}})), "gone", TOMORROW, 5, {"gql": 2},
         CLIP_TARGETS),
@@ -188,6 +193,8 @@ TABLE = [
     Row("clip mp4 503", "clip", always(CLIP, status=503), "http-503", AN_HOUR, 5, {"gql": 4, "media": 2 * TWICE},
         CLIP_TARGETS),
     Row("clip mp4 503 once", "clip", once(CLIP, status=503), "", None, 0, {"gql": 2}, 0),
+    Row("clip mp4 200 html once", "clip", once(CLIP, html=True), "", None, 0, {"gql": 2}, 0),
+    Row("clip mp4 200 zero bytes once", "clip", once(CLIP, body=b""), "", None, 0, {"gql": 2}, 0),
     Row("clip mp4 cut once", "clip", once(CLIP, cut=9), "", None, 0, {"gql": 2}, 0),
 ]  # fmt: skip
 
@@ -210,7 +217,8 @@ def test_the_table(night: Night, row: Row) -> None:
     assert {outcome["retry_at"] for outcome in failed} <= {due}
     assert night.asked().items() >= row.asked.items()
     check_whole(night.out)
-    _nothing_is_lost(night, row, everything)
+    if row.reason:
+        _nothing_is_lost(night, row, everything)
 
 
 def _nothing_is_lost(night: Night, row: Row, everything: int) -> None:
@@ -224,5 +232,89 @@ def _nothing_is_lost(night: Night, row: Row, everything: int) -> None:
     assert (later.json["planned"] > 0) == (row.due is not None)
     assert row.due is not None or not set(night.asked()) - {"auth", "helix"}
     check_whole(night.out)
-    names = [frame["file_name"] for frames in rows_of(night.out).values() for frame in frames]
-    assert len(names) == len(set(names)) == sum(o["verdict"] == "kept" for o in outcomes(night.out))
+    images = [frame["sha256"] for frames in rows_of(night.out).values() for frame in frames]
+    assert len(images) == len(set(images)), "every GOP has a picture of its own: none may come twice"
+
+
+PAGE = gql({"data": [], "pagination": {}})
+VIDEOS = "^/helix/videos"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A line of the table about the token service and Helix: exit code, requests to the path, what is said."""
+
+    symptom: str
+    fault: Fault
+    code: int
+    asked: int
+    says: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.symptom
+
+
+TOKEN = "^/oauth2/token"
+#: Tries of one question to Helix or its token service.
+PATIENCE = 5
+
+REFUSALS = [
+    Refusal("id 400 wrong id", once(TOKEN), 3, 1, "TWITCH_CLIENT_ID",
+            {"TWITCH_CLIENT_ID": "x"}),
+    Refusal("id 403 wrong secret", once(TOKEN), 3, 1, "TWITCH_CLIENT_SECRET",
+            {"TWITCH_CLIENT_SECRET": "x"}),
+    Refusal("id 500", always(TOKEN, status=500), 5, PATIENCE, "try again"),
+    Refusal("id 503 twice", Fault(path=TOKEN, status=503, times=2), 0, 3),
+    Refusal("id 200 html once", once(TOKEN, html=True), 0, 2),
+    Refusal("helix 401 once", once(VIDEOS, status=401), 0, 2),
+    Refusal("helix 401", always(VIDEOS, status=401), 3, 2, "TWITCH_CLIENT_ID"),
+    Refusal("helix 400", always(VIDEOS, status=400), 5, 1, "malformed"),
+    Refusal("helix 403", always(VIDEOS, status=403), 5, 1, "REFUSES"),
+    Refusal("helix 404", always(VIDEOS, status=404), 0, 1),
+    Refusal("helix 429 once", once(VIDEOS, status=429, headers={"Ratelimit-Reset": "+1"}), 0, 2),
+    Refusal("helix 429", always(VIDEOS, status=429, headers={"Ratelimit-Reset": "+0"}), 5, PATIENCE, "rate limit"),
+    Refusal("helix 500", always(VIDEOS, status=500), 5, PATIENCE, "answered 500"),
+    Refusal("helix 502 html twice", Fault(path=VIDEOS, status=502, html=True, times=2), 0, 3),
+    Refusal("helix 503 once", once(VIDEOS, status=503), 0, 2),
+    Refusal("helix 504 once", once(VIDEOS, status=504), 0, 2),
+    Refusal("helix 200 html", always(VIDEOS, html=True), 5, PATIENCE, "cannot be asked"),
+    Refusal("helix 200 nothing once", once(VIDEOS, body=b""), 0, 2),
+    Refusal("helix reset once", once(VIDEOS, reset=True), 0, 2),
+    Refusal("helix cut once", once(VIDEOS, cut=30), 0, 2),
+    Refusal("helix 200 empty", always(VIDEOS, body=PAGE), 0, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", REFUSALS, ids=str)
+def test_what_helix_and_its_token_service_refuse(night: Night, row: Refusal) -> None:
+    night.server.inject(row.fault)
+    ended = night.run("--source-type", "vod", "--frames", "1", **row.environment)
+    asked = [entry for entry in night.server.log.entries() if entry.path.startswith(row.fault.path[1:])]
+    assert (ended.code, len(asked)) == (row.code, row.asked), ended.err
+    assert row.says in ended.err
+    night.server.faults.clear()
+    if row.code:
+        assert night.run("--source-type", "vod").json["kept"] == VOD_TARGETS
+
+
+def test_a_category_that_is_suddenly_empty_is_an_outage_and_takes_nothing_away(night: Night) -> None:
+    assert night.run().code == 0
+    before = rows_of(night.out)
+    night.server.inject(always("^/helix/(videos|clips)", body=PAGE))
+    later = night.run(now=night.start + timedelta(days=1))
+    assert (later.code, later.json["planned"]) == (5, 0)
+    assert rows_of(night.out) == before
+    night.server.faults.clear()
+    assert night.run(now=night.start + timedelta(days=2)).code == 0
+    assert rows_of(night.out) == before
+
+
+@pytest.mark.parametrize("spoilt", [{"same_cursor": True}, {"empty_page_with_cursor": True}], ids=str)
+def test_a_listing_whose_cursor_leads_nowhere_ends(night: Night, spoilt: dict[str, Any]) -> None:
+    night.server.inject(always(VIDEOS, **spoilt))
+    night.run("--source-type", "vod")
+    assert 1 <= len([e for e in night.server.log.entries("helix") if e.path == "/helix/videos"]) <= 40
+    night.server.faults.clear()
+    night.run("--source-type", "vod")
+    assert len([o for o in outcomes(night.out) if o["verdict"] != "failed"]) == VOD_TARGETS
