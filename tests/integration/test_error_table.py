@@ -91,6 +91,8 @@ def once(path: str, **action: Any) -> Fault:
 
 
 GQL, USHER, PLAYLIST, CLIP = "^/gql", "^/vod/", r"\.m3u8$", "^/cdn/clips/"
+#: Header of a request that does not begin at the file's start.
+INSIDE = {"Range": "^bytes=[1-9]"}
 SEGMENT = r"/cdn/d.*/5\.(ts|mp4)$"
 
 
@@ -195,6 +197,10 @@ TABLE = [
     Row("clip mp4 503 once", "clip", once(CLIP, status=503), "", None, 0, {"gql": 2}, 0),
     Row("clip mp4 200 html once", "clip", once(CLIP, html=True), "", None, 0, {"gql": 2}, 0),
     Row("clip mp4 200 zero bytes once", "clip", once(CLIP, body=b""), "", None, 0, {"gql": 2}, 0),
+    Row("clip mp4 200 html for a picture", "clip", Fault(path=CLIP, header=INSIDE, html=True, times=0),
+        "foreign-body", AN_HOUR, 4, {"gql": 4}, 2),
+    Row("clip mp4 200 html for a picture once", "clip", Fault(path=CLIP, header=INSIDE, html=True),
+        "", None, 0, {"gql": 2}, 0),
     Row("clip mp4 cut once", "clip", once(CLIP, cut=9), "", None, 0, {"gql": 2}, 0),
 ]  # fmt: skip
 
