@@ -197,8 +197,6 @@ TABLE = [
     Row("clip mp4 503 once", "clip", once(CLIP, status=503), "", None, 0, {"gql": 2}, 0),
     Row("clip mp4 200 html once", "clip", once(CLIP, html=True), "", None, 0, {"gql": 2}, 0),
     Row("clip mp4 200 zero bytes once", "clip", once(CLIP, body=b""), "", None, 0, {"gql": 2}, 0),
-    Row("clip mp4 200 html for a picture", "clip", Fault(path=CLIP, header=INSIDE, html=True, times=0),
-        "foreign-body", AN_HOUR, 4, {"gql": 4}, 2),
     Row("clip mp4 200 html for a picture once", "clip", Fault(path=CLIP, header=INSIDE, html=True),
         "", None, 0, {"gql": 2}, 0),
     Row("clip mp4 cut once", "clip", once(CLIP, cut=9), "", None, 0, {"gql": 2}, 0),

@@ -159,8 +159,8 @@ def _check_bounds(server: SandboxServer, stormy: Harvested) -> None:
 
 
 def test_a_small_storm(tmp_path: Path) -> None:
-    with weather(tmp_path, games=2, sessions=3, gops=20) as small:
-        survive(small, games=2, seed="small", targets=120)
+    with weather(tmp_path, games=2, sessions=2, gops=24) as small:
+        survive(small, games=2, seed="small", targets=100)
 
 
 @pytest.mark.long
