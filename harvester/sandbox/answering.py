@@ -29,12 +29,12 @@ _HARMLESS = Fault()
 
 @dataclass(slots=True)
 class Delivery:
-    """One answer on its way over ``line``. ``status`` (0 = nothing) and ``bytes`` tell what has left."""
+    """One answer on its way over ``line``. ``status`` (0 = nothing) and ``sent_bytes`` tell what has left."""
 
     line: Line
     fault: Fault = _HARMLESS
     status: int = 0
-    bytes: int = 0
+    sent_bytes: int = 0
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let ``handler`` answer, or the fault in its place, and send that."""
@@ -50,7 +50,7 @@ class Delivery:
         if request.method != "HEAD" and self._needs_pieces(body):
             return await self._in_pieces(request, response, body)
         await self.line.carry(len(body))
-        self.bytes = 0 if request.method == "HEAD" else len(body)
+        self.sent_bytes = 0 if request.method == "HEAD" else len(body)
         return response
 
     def _needs_pieces(self, body: bytes) -> bool:
@@ -80,7 +80,7 @@ class Delivery:
             await asyncio.sleep(len(piece) / self.fault.drip)
         await self.line.carry(len(piece))
         await stream.write(piece)
-        self.bytes += len(piece)
+        self.sent_bytes += len(piece)
 
 
 def _broken_off(request: web.Request) -> web.StreamResponse:

@@ -173,7 +173,7 @@ class SandboxServer:
                     query=redact(request.rel_url.raw_query_string),
                     range=request.headers.get("Range"),
                     status=delivery.status,
-                    bytes=delivery.bytes,
+                    bytes=delivery.sent_bytes,
                     ms=round(ms, 3),
                     host=request.host,
                     at_s=round(at_s, 4),

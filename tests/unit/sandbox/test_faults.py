@@ -111,6 +111,7 @@ def test_a_storm_strikes_its_share_whatever_the_order_of_requests():
     assert struck(shuffled, probability=0.1, seed="a") == storm
     assert struck(paths, probability=0.1, seed="b") != storm
     assert {number for _, number in storm} == {1, 2, 3, 4}
+    assert len({path for path, _ in storm}) > len(storm) / 2, "who was struck once is not struck for ever"
     assert len(struck(paths, probability=0.2, seed="a") & storm) == len(storm)
     assert not struck(paths, probability=0)
     assert len(struck(paths, probability=1)) == len(paths)
