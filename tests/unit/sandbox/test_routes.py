@@ -56,3 +56,10 @@ def test_a_rate_bucket_empties_and_tells_when_it_is_full_again():
     assert headers["Ratelimit-Remaining"] == "0"
     bucket._at -= 20  # a third of a minute later
     assert [bucket.take(), bucket.take()] == [True, False]
+
+
+def test_a_rate_bucket_refills_at_a_rate_of_its_own():
+    bucket = RateBucket(3, per_minute=60)
+    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
+    bucket._at -= 1.5
+    assert [bucket.take(), bucket.take()] == [True, False]
