@@ -59,8 +59,8 @@ def is_reserved_name(name: str) -> bool:
 
 
 def is_page(body: bytes) -> bool:
-    """True if ``body`` begins like html, XML or JSON: what a tired server sends with status 200 for any file.
+    """True if ``body`` is empty or begins like html, XML or JSON: what a tired server sends with status 200.
 
     No video does: MPEG-TS begins with 0x47, an MP4 with the length of a box, whose first byte would make it 1 GB.
     """
-    return body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"<", b"{", b"[")
+    return body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"", b"<", b"{", b"[")

@@ -10,6 +10,7 @@ from typing import Any
 
 from harvester.clock import Clock
 from harvester.model import Category, Frame, Source, SourceKind, Vod, VodType
+from harvester.pipeline.gone import ANOTHER_DAY, GONE
 from harvester.pipeline.sinks import Decision, Rendered, Sink
 from harvester.pipeline.work import Capped, Failed, Item, Measured, Result, Void
 from harvester.sampling.labels import label_of
@@ -30,6 +31,8 @@ from harvester.vision.phash import hex16
 #: failures so far: the first retry follows in the same run, once everything else is decided; what stays broken is
 #: left after the last (five looks over four days).
 RETRY_WAITS = (timedelta(0), timedelta(hours=1), timedelta(hours=20), timedelta(hours=72))
+#: ... of a recording that is too fresh to be played: the same moment in the same run finds it no older.
+FRESH_WAITS = (timedelta(hours=1), *RETRY_WAITS[1:])
 
 #: Longest error text kept with a failure (characters).
 DETAIL_CHARS = 300
@@ -151,10 +154,13 @@ class Judge:
 
         Counted from the start of the run: how fast it is must not decide what a later pass takes up.
         """
-        failures = self.ledger.failures_of(self.category.id, source.kind, source.id, k)
-        if not result.error.retryable or failures >= len(RETRY_WAITS):
+        if not result.error.retryable:
             return None
-        return self.clock.start + RETRY_WAITS[failures]
+        if result.error.reason == GONE:  # a candidate; the look on another day ends it one way or the other
+            return self.clock.start + ANOTHER_DAY
+        waits = FRESH_WAITS if result.error.reason == "not-ready" else RETRY_WAITS
+        failures = self.ledger.failures_of(self.category.id, source.kind, source.id, k)
+        return self.clock.start + waits[failures] if failures < len(waits) else None
 
     def _outcome(self, item: Item, **columns: Any) -> Outcome:
         source = item.visit.source

@@ -16,6 +16,7 @@ from harvester.errors import HarvesterError, TryAgainLater, UnknownCategory, fir
 from harvester.model import Category, Source
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
 from harvester.pipeline.deciding import Judge
+from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.listing import Found, Lister, Request, find_categories, is_narrow, scope_key
 from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
@@ -134,7 +135,7 @@ class Harvest:
     ) -> None:
         outside, config = self._outside, self._config
         opener = Opener(outside.resolver, outside.transport, config.sample, supported_codecs(config.decode))
-        sources = OpenSources(opener)
+        sources = OpenSources(opener, SecondLook(outside.catalog, store.ledger, outside.clock))
         publisher = Publisher(store.sink, self.times)
         lister = Lister(
             outside.catalog, store.ledger, config.discover, config.sample, outside.clock, store.forgotten

@@ -12,6 +12,7 @@ from harvester.config import Config
 from harvester.decode import open_decoder
 from harvester.errors import FetchError, TargetError
 from harvester.model import AccessUnit, Measurement, Picture, Rank, Source
+from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.opening import Located, Opener, OpenSource
 from harvester.ports import Decoder
 from harvester.sampling.plan import Visit
@@ -68,16 +69,23 @@ class Item:
 class OpenSources:
     """Sources open at the moment, each opened once however many targets ask at the same time."""
 
-    def __init__(self, opener: Opener) -> None:
+    def __init__(self, opener: Opener, second_look: SecondLook) -> None:
         self._opener = opener
+        self._second_look = second_look
         self._opening: dict[tuple[str, str, str], asyncio.Task[OpenSource]] = {}
 
     async def get(self, source: Source) -> OpenSource:
         """The open source. Raises what opening it raised, to everyone who asks."""
         key = _key(source)
         if key not in self._opening:
-            self._opening[key] = asyncio.create_task(self._opener.open(source))
+            self._opening[key] = asyncio.create_task(self._open(source))
         return await asyncio.shield(self._opening[key])
+
+    async def _open(self, source: Source) -> OpenSource:
+        try:
+            return await self._opener.open(source)
+        except TargetError as failure:
+            raise await self._second_look.judge(source, failure) from None
 
     async def renew(self, source: Source, stale: OpenSource) -> OpenSource:
         """The source opened afresh, unless somebody has already replaced ``stale``."""

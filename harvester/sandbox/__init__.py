@@ -4,7 +4,7 @@ footage (recordings) -> build -> world (what exists: records) -> reels, media (b
 """
 
 from harvester.sandbox.build import default_world, world_from_index
-from harvester.sandbox.control import Fault
+from harvester.sandbox.faults import Fault
 from harvester.sandbox.serve import serve
 from harvester.sandbox.server import SandboxServer
 from harvester.sandbox.stamp import Stamp, read_stamp

@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import math
 import re
-import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from harvester.sandbox import helix
+from harvester.sandbox.buckets import HELIX_POINTS, RateBucket, bucket_from
 from harvester.sandbox.gql import Gql, Signer
 from harvester.sandbox.playback import media_playlist, multivariant, playlist_name
 from harvester.sandbox.storyboards import Storyboards, listing, storyboard_path
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 CLIENT_ID = "sandboxclient0000000000000000"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 TOKEN_LIFE_S = 5_011_271
-#: Points per minute of an application token on Twitch.
-HELIX_POINTS = 800
 DENIED = (
     '<?xml version="1.0" encoding="UTF-8"?>'
     "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -43,37 +39,6 @@ DENIED = (
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _SEGMENT = re.compile(r"(\d{1,9})\.(ts|mp4)")
 _INIT = re.compile(r"init-(\d{1,9})\.mp4")
-
-
-@dataclass(slots=True)
-class RateBucket:
-    """``points`` at most, refilled evenly within a minute. In real time: clients sleep until its reset."""
-
-    points: int = HELIX_POINTS
-    left: float = field(init=False)
-    _at: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left, self._at = float(self.points), time.monotonic()
-
-    def take(self) -> bool:
-        """Take a point; False if there is none."""
-        now = time.monotonic()
-        self.left = min(self.points, self.left + (now - self._at) * self.points / 60)
-        self._at = now
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True
-
-    def headers(self) -> dict[str, str]:
-        """The three headers that Helix answers carry; reset = when the bucket is full again."""
-        full_in_s = math.ceil((self.points - self.left) * 60 / self.points)
-        return {
-            "Ratelimit-Limit": str(self.points),
-            "Ratelimit-Remaining": str(int(self.left)),
-            "Ratelimit-Reset": str(int(time.time()) + full_in_s),
-        }
 
 
 def client_secret(seed: str) -> str:
@@ -85,12 +50,19 @@ class Routes:
     """The handlers. ``origin`` is set once the port is known; ``reels`` opens no video before it is asked."""
 
     def __init__(
-        self, world: World, reels: MediaReels, *, helix_points: int = HELIX_POINTS, any_hash: bool = False
+        self,
+        world: World,
+        reels: MediaReels,
+        *,
+        helix_points: int = HELIX_POINTS,
+        gql_points: int = 0,
+        any_hash: bool = False,
     ) -> None:
         self.world = world
         self.reels = reels
         self.origin = ""
         self.bucket = RateBucket(helix_points)
+        self.gql_bucket = RateBucket(gql_points) if gql_points else None
         self._any_hash = any_hash
         self._signer = Signer(world.seed)
         self._storyboards = Storyboards(reels)
@@ -114,6 +86,18 @@ class Routes:
     def expire_tokens(self) -> None:
         """Make every token issued so far invalid."""
         self._tokens.clear()
+
+    def set_buckets(self, document: object) -> None:
+        """Replace the rate buckets named in ``{"helix": {"points", "per_minute"}, "gql": ... or null}``.
+
+        Raises :class:`ValueError` for anything else.
+        """
+        if not isinstance(document, dict) or not document or set(document) - {"helix", "gql"}:
+            raise ValueError('{"helix": {"points": 800, "per_minute": 800}} or "gql" is needed')
+        buckets = {name: bucket_from(value) for name, value in document.items() if value is not None}
+        self.bucket = buckets.get("helix", self.bucket)
+        if "gql" in document:
+            self.gql_bucket = buckets.get("gql")
 
     async def token(self, request: web.Request) -> web.Response:
         """Client credentials, in the query or as a form."""
@@ -173,6 +157,8 @@ class Routes:
         if "Client-ID" not in request.headers:
             message = 'The "Client-ID" header is missing or invalid.'
             return _json(400, {"error": "Bad Request", "status": 400, "message": message})
+        if self.gql_bucket is not None and not self.gql_bucket.take():
+            return _json(429, {"error": "Too Many Requests", "status": 429, "message": ""})
         try:
             document = json.loads(await request.text())
         except ValueError:

@@ -10,34 +10,34 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakSet
 
 from aiohttp import web
 
 from harvester.errors import MachineError
-from harvester.sandbox.control import Fault, FaultBook, Kind, Line, LogEntry, RequestLog
-from harvester.sandbox.routes import CLIENT_ID, HELIX_POINTS, Routes, client_secret
+from harvester.sandbox.answering import Delivery, Handler
+from harvester.sandbox.buckets import HELIX_POINTS
+from harvester.sandbox.control import Kind, Line, LogEntry, RequestLog
+from harvester.sandbox.faults import Fault, FaultBook
+from harvester.sandbox.routes import CLIENT_ID, Routes, client_secret
 from harvester.sandbox.world import World
 from harvester.text import redact
 
 HOST = "127.0.0.1"
-#: Bodies above this go out in pieces of this size, so that a client that stops reading is not sent the rest.
-CHUNK_BYTES = 64 << 10
 #: How long a stopping server waits for answers under way (s).
 SHUTDOWN_S = 0.5
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class SandboxServer:
     """One world on one port. ``port`` 0 takes a free one; ``rtt_ms`` and ``mbps`` shape the line (0 = not).
 
     ``cache_dir``: where encodes of varied footage are kept (None: a folder of the platform's temp).
-    ``helix_points``: Helix requests a minute. ``any_hash``: accept unknown GQL hashes of known operations.
+    ``helix_points``: Helix requests a minute; ``gql_points``: GQL requests a minute, 0 = any number.
+    ``any_hash``: accept unknown GQL hashes of known operations.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class SandboxServer:
         *,
         cache_dir: Path | None = None,
         helix_points: int = HELIX_POINTS,
+        gql_points: int = 0,
         any_hash: bool = False,
     ) -> None:
         from harvester.sandbox.reels import MediaReels  # loads libav, which importing this module must not
@@ -58,9 +59,12 @@ class SandboxServer:
         self.log = RequestLog()
         self.faults = FaultBook()
         self._reels = MediaReels(world, cache_dir)
-        self._routes = Routes(world, self._reels, helix_points=helix_points, any_hash=any_hash)
+        self._routes = Routes(
+            world, self._reels, helix_points=helix_points, gql_points=gql_points, any_hash=any_hash
+        )
         self._line = Line(rtt_ms, mbps)
         self._connections: WeakSet[asyncio.BaseTransport] = WeakSet()
+        self._runner: web.AppRunner | None = None
 
     @property
     def origin(self) -> str:
@@ -105,7 +109,7 @@ class SandboxServer:
         """
         self._reels.prepare()
         loop = asyncio.new_event_loop()
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        runner = self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             self._listen(loop, runner)
             thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
@@ -117,6 +121,7 @@ class SandboxServer:
                 loop.call_soon_threadsafe(loop.stop)
                 thread.join()
         finally:
+            loop.run_until_complete(_let_go())
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
 
@@ -144,6 +149,7 @@ class SandboxServer:
         app.router.add_post("/_control/faults", self._post_faults)
         app.router.add_delete("/_control/faults", self._delete_faults)
         app.router.add_post("/_control/clock", self._post_clock)
+        app.router.add_post("/_control/rate", self._post_rate)
         app.router.add_post("/_control/expire_tokens", self._post_expire)
         return app
 
@@ -152,10 +158,13 @@ class SandboxServer:
         if request.path.startswith("/_control/"):
             return await handler(request)
         kind, begun = _kind_of(request.path), time.perf_counter()
-        self.log.begin(kind)
-        sent = _Sent()
+        at_s = self.log.begin(kind)
+        delivery = Delivery(self._line)
         try:
-            return await self._answer(request, handler, sent)
+            await self._line.travel(1 + self._note_connection(request))
+            fault = self.faults.take(request.method, request.path, request.query_string, request.headers)
+            delivery.fault = fault or delivery.fault
+            return await delivery.answer(request, handler)
         finally:
             ms = (time.perf_counter() - begun) * 1000
             self.log.end(
@@ -165,68 +174,22 @@ class SandboxServer:
                     path=request.path,
                     query=redact(request.rel_url.raw_query_string),
                     range=request.headers.get("Range"),
-                    status=sent.status,
-                    bytes=sent.bytes,
+                    status=delivery.status,
+                    bytes=delivery.sent_bytes,
                     ms=round(ms, 3),
                     host=request.host,
+                    at_s=round(at_s, 4),
                 )
             )
 
-    async def _answer(self, request: web.Request, handler: Handler, sent: _Sent) -> web.StreamResponse:
-        await self._line.travel(1 + self._is_new_connection(request))
-        fault = self.faults.take(request.method, request.path, request.query_string)
-        if fault is not None and fault.delay_s:
-            await asyncio.sleep(fault.delay_s)
-        if fault is not None and fault.reset:
-            return _broken_off(request)
-        response = _invented(fault) or await _handled(_without_range(request, fault), handler)
-        sent.status = response.status
-        if fault is not None:
-            for name, value in fault.headers.items():
-                response.headers[name] = _relative(value)
-        body = response.body if isinstance(response.body, bytes) else b""
-        if fault is not None and fault.cut is not None:
-            return await self._cut_off(request, response, body, fault.cut, sent)
-        if len(body) > CHUNK_BYTES and request.method != "HEAD":
-            return await self._in_pieces(request, response, body, sent)
-        await self._line.carry(len(body))
-        sent.bytes = 0 if request.method == "HEAD" else len(body)
-        return response
-
-    def _is_new_connection(self, request: web.Request) -> bool:
-        transport = request.transport
-        if transport is None or transport in self._connections:
-            return False
-        self._connections.add(transport)
-        self.log.connections += 1
-        return True
-
-    async def _in_pieces(
-        self, request: web.Request, response: web.Response, body: bytes, sent: _Sent
-    ) -> web.StreamResponse:
-        stream = web.StreamResponse(status=response.status, headers=response.headers)
-        stream.content_length = len(body)
-        await stream.prepare(request)
-        for start in range(0, len(body), CHUNK_BYTES):
-            piece = body[start : start + CHUNK_BYTES]
-            await self._line.carry(len(piece))
-            await stream.write(piece)
-            sent.bytes += len(piece)
-        await stream.write_eof()
-        return stream
-
-    async def _cut_off(
-        self, request: web.Request, response: web.Response, body: bytes, cut: int, sent: _Sent
-    ) -> web.StreamResponse:
-        stream = web.StreamResponse(status=response.status, headers=response.headers)
-        stream.content_length = len(body)
-        await stream.prepare(request)
-        await self._line.carry(min(cut, len(body)))
-        await stream.write(body[:cut])
-        sent.bytes = len(body[:cut])
-        if request.transport is not None:
-            request.transport.close()
-        return stream
+    def _note_connection(self, request: web.Request) -> bool:
+        """Count connections; True if this request is the first of its own."""
+        transport, server = request.transport, self._runner.server if self._runner else None
+        new = transport is not None and transport not in self._connections
+        if transport is not None:
+            self._connections.add(transport)
+        self.log.connected(len(server.connections) if server else 0, new=new)
+        return new
 
     async def _get_log(self, _request: web.Request) -> web.Response:
         return web.json_response(self.log.as_json())
@@ -235,12 +198,14 @@ class SandboxServer:
         return web.json_response(self.log.stats())
 
     async def _post_faults(self, request: web.Request) -> web.Response:
+        """One fault or a list of them: all are written down, or none."""
         try:
             document = json.loads(await request.text())
-            for entry in document if isinstance(document, list) else [document]:
-                self.faults.add(Fault.from_json(entry))
-        except (ValueError, TypeError, AttributeError) as error:
-            return web.json_response({"error": str(error)}, status=400)
+            faults = [Fault.from_json(entry) for entry in (document if isinstance(document, list) else [document])]
+        except (ValueError, RecursionError) as error:
+            return _bad_input(error)
+        for fault in faults:
+            self.faults.add(fault)
         return web.json_response({"ok": True})
 
     async def _delete_faults(self, _request: web.Request) -> web.Response:
@@ -249,66 +214,46 @@ class SandboxServer:
 
     async def _post_clock(self, request: web.Request) -> web.Response:
         try:
-            moment = datetime.fromisoformat(json.loads(await request.text())["now"])
-            if moment.tzinfo is None:
-                raise ValueError("now must carry its zone, such as 2026-11-02T03:00:00Z")
-        except (ValueError, TypeError, KeyError) as error:
-            return web.json_response({"error": str(error)}, status=400)
+            moment = _moment(json.loads(await request.text()))
+        except (ValueError, RecursionError) as error:
+            return _bad_input(error)
         self.world.now = moment
         return web.json_response({"now": moment.isoformat()})
+
+    async def _post_rate(self, request: web.Request) -> web.Response:
+        """``{"helix": {"points": 30, "per_minute": 600}}``: new rate buckets, full; ``gql`` null = none."""
+        try:
+            self._routes.set_buckets(json.loads(await request.text()))
+        except (ValueError, RecursionError) as error:
+            return _bad_input(error)
+        return web.json_response({"ok": True})
 
     async def _post_expire(self, _request: web.Request) -> web.Response:
         self._routes.expire_tokens()
         return web.json_response({"ok": True})
 
 
-class _Sent:
-    """What left for one request; status 0 = nothing."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.bytes = 0
+def _bad_input(error: Exception) -> web.Response:
+    return web.json_response({"error": str(error) or "not readable"}, status=400)
 
 
-async def _handled(request: web.Request, handler: Handler) -> web.Response:
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:  # aiohttp's own 404 and 405
-        return web.Response(status=error.status, text=error.reason)
-    assert isinstance(response, web.Response)
-    return response
+def _moment(document: object) -> datetime:
+    """The UTC time that ``{"now": "..."}`` tells. Raises ValueError."""
+    now = document.get("now") if isinstance(document, dict) else None
+    if not isinstance(now, str):
+        raise ValueError('{"now": TIME} is needed, such as 2026-11-02T03:00:00Z')  # noqa: TRY004
+    moment = datetime.fromisoformat(now)
+    if moment.tzinfo is None:
+        raise ValueError("now must carry its zone, such as 2026-11-02T03:00:00Z")
+    return moment.astimezone(UTC)
 
 
-def _invented(fault: Fault | None) -> web.Response | None:
-    """The answer a fault gives in place of the real one, if it does."""
-    if fault is None:
-        return None
-    if fault.html:
-        return web.Response(text="<!DOCTYPE html><title>Please wait</title>", content_type="text/html")
-    if fault.status is None and fault.body is None:
-        return None
-    default = json.dumps({"error": "Injected", "status": fault.status, "message": ""}).encode()
-    body = default if fault.body is None else fault.body
-    return web.Response(status=fault.status or 200, body=body, content_type="application/json")
-
-
-def _without_range(request: web.Request, fault: Fault | None) -> web.Request:
-    if fault is None or not fault.ignore_range:
-        return request
-    headers = request.headers.copy()
-    headers.popall("Range", None)
-    return request.clone(headers=headers)
-
-
-def _broken_off(request: web.Request) -> web.StreamResponse:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
-
-
-def _relative(value: str) -> str:
-    """``+2`` as a header value means unix time in two seconds."""
-    return str(int(time.time()) + int(value)) if value.startswith("+") and value[1:].isdigit() else value
+async def _let_go() -> None:
+    """End what still waits, such as an answer that a fault delays: a loop that closes over a task complains."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _kind_of(path: str) -> Kind:

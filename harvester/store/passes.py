@@ -140,15 +140,35 @@ class Passes:
         ]
 
     def decided_targets(self, category_id: str, kind: SourceKind, source_id: str) -> set[int]:
-        """Numbers of the source's targets that are never fetched again: decided, or failed for good."""
+        """Numbers of the source's targets that are never fetched again: decided, or failed for good.
+
+        A failure that a later pass has taken up is due no more, and yet undecided as long as that pass has not
+        decided it: it could not open the source, or has not come that far.
+        """
         rows = self._database.rows(
-            "SELECT k, verdict, retry_at, max(seq) FROM outcomes WHERE category_id = ? AND kind = ?"
+            "SELECT k, verdict, retry_at, pass_id, max(seq) FROM outcomes WHERE category_id = ? AND kind = ?"
             " AND source_id = ? AND k IS NOT NULL GROUP BY k",
             category_id,
             kind,
             source_id,
         )
-        return {k for k, verdict, retry_at, _ in rows if verdict != "failed" or retry_at is None}
+        taken_up = self._taken_up(category_id, kind, source_id)
+
+        def is_final(k: int, retry_at: str | None, pass_id: int) -> bool:
+            return retry_at is None and taken_up.get(k, 0) <= pass_id
+
+        return {k for k, verdict, due, pass_id, _ in rows if verdict != "failed" or is_final(k, due, pass_id)}
+
+    def _taken_up(self, category_id: str, kind: SourceKind, source_id: str) -> dict[int, int]:
+        """The newest pass that visits the source for that target alone, by number of the target."""
+        rows = self._database.rows(
+            "SELECT wanted.value, max(v.pass_id) FROM visits v, json_each(v.retry) wanted"
+            " WHERE v.category_id = ? AND v.kind = ? AND v.source_id = ? GROUP BY wanted.value",
+            category_id,
+            kind,
+            source_id,
+        )
+        return dict(rows)
 
     def settled_elsewhere(self, source: Source, pass_id: int) -> set[int]:
         """Numbers of the source's targets that another pass of its category has kept or dropped."""
@@ -175,6 +195,19 @@ class Passes:
             )
             or 0
         )
+
+    def gone_since(self, category_id: str, kind: SourceKind, source_id: str) -> datetime | None:
+        """Start of the first run that found the source gone, since it was last opened; None if none has."""
+        started_at = self._database.one(
+            "SELECT min(r.started_at) FROM outcomes o JOIN runs r ON r.id = o.run_id"
+            " WHERE o.category_id = ?1 AND o.kind = ?2 AND o.source_id = ?3 AND o.k IS NULL AND o.reason = 'gone'"
+            " AND o.seq > (SELECT coalesce(max(seq), 0) FROM outcomes WHERE category_id = ?1 AND kind = ?2"
+            " AND source_id = ?3 AND k IS NOT NULL AND reason <> 'broadcaster-cap')",
+            category_id,
+            kind,
+            source_id,
+        )
+        return None if started_at is None else datetime.fromisoformat(started_at)
 
     def _insert_visit(self, category_id: str, visit: Visit) -> None:
         source = visit.source

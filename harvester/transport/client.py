@@ -17,7 +17,7 @@ from harvester.config import Fetch
 from harvester.errors import FetchError
 from harvester.model import ByteRange
 from harvester.stats import RequestKind, Traffic
-from harvester.text import printable
+from harvester.text import is_page, printable
 from harvester.transport.hosts import AllowedHosts, join, parse, where
 from harvester.transport.pace import Backoff, retry_after_s
 from harvester.version import __version__
@@ -247,7 +247,7 @@ class Transport:
         self, answer: aiohttp.ClientResponse, kind: RequestKind, wanted: ByteRange
     ) -> Response:
         """The server ignored ``Range`` and sends everything: take ours on the way by, then hang up."""
-        body = await self._read(answer, kind, wanted.start, wanted.length)
+        body = await self._read(answer, kind, wanted.start, wanted.length, media=True)
         total = _content_length(answer)
         if total == 0:
             raise FetchError(f"{where(answer.url)}: an empty answer", reason="short-body")
@@ -272,15 +272,20 @@ class Transport:
             )
         return Response(206, body, total, answer.headers)
 
-    async def _read(self, answer: aiohttp.ClientResponse, kind: RequestKind, skip: int, take: int) -> bytes:
+    async def _read(
+        self, answer: aiohttp.ClientResponse, kind: RequestKind, skip: int, take: int, *, media: bool = False
+    ) -> bytes:
         """Up to ``take`` bytes of the body after ``skip``; nothing is read beyond the chunk that completes them.
 
-        An unread rest makes the connection close instead of returning to the pool.
+        An unread rest makes the connection close instead of returning to the pool. ``media``: a body that begins
+        like a web page is none, whatever lies at ``skip``.
         """
         kept, position, end = bytearray(), 0, skip + take
         async with asyncio.timeout(self._body_timeout_s):
             async for chunk in answer.content.iter_any():
                 self._traffic.received(kind, len(chunk))
+                if media and not position and is_page(chunk):
+                    raise FetchError(f"{where(answer.url)}: a page in place of media", reason="foreign-body")
                 kept += chunk[max(0, skip - position) : max(0, end - position)]
                 position += len(chunk)
                 if position >= end:

@@ -46,7 +46,7 @@ class PassingTrouble(SourceError):
 
 
 def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceError:
-    """Why ``source`` did not open, given all answers in order.
+    """Why ``source`` did not open, given all answers in order. ``now``: start of the run, whenever it asks.
 
     Reasons: ``sub-only``, ``region``, ``portrait`` (never again); ``gone``, ``not-ready``, ``broken``,
     ``unavailable`` (retryable: gone is believed only after two looks on different days).

@@ -45,6 +45,9 @@ from harvester.twitch.wire import RETRY_BASE_S, RETRY_MAX_S, Answer, Wire
 
 #: Requests under way at once: bursts of more than 100 have met 400s; 8 a second need no more than these.
 CONNECTIONS = 4
+#: An empty page with a cursor is asked for this often again before it is taken for the end: it may be a fault that
+#: passes, and half a category would be missing.
+EMPTY_PAGE_RETRIES = 2
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +91,15 @@ class _Client(Twitch):  # type: ignore[misc]
         yield stopped
 
     async def _page(self, method: str, url: str, auth_type: Any, auth_scope: list[Any]) -> Mapping[str, Any]:
+        """A page; one that is empty and yet says that there are more is asked for again."""
+        page = await self._answered(method, url, auth_type, auth_scope)
+        for _ in range(EMPTY_PAGE_RETRIES):
+            if page.get("data") or not page.get("pagination"):
+                break
+            page = await self._answered(method, url, auth_type, auth_scope)
+        return page
+
+    async def _answered(self, method: str, url: str, auth_type: Any, auth_scope: list[Any]) -> Mapping[str, Any]:
         answer, token = await self._ask(method, url, auth_type, auth_scope)
         if answer.status == 401:
             await self._renew(token)

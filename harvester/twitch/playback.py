@@ -173,7 +173,7 @@ class _Desk:
         clip = isinstance(source, Clip)
         found = clip_renditions(streams, clip_answer(self.said)) if clip else vod_renditions(streams)
         if not found:
-            raise diagnose(self.said, source, clock.now()) from None
+            raise diagnose(self.said, source, clock.start) from None
         if not any(rendition.has_video for rendition in found):
             raise SourceError("the source offers sound only", reason="no-video")
         return found

@@ -13,7 +13,7 @@ from harvester.errors import CredentialsRefused, FetchError, SourceError, Unknow
 from harvester.model import ByteRange, Category, Clip, Vod
 from harvester.ports import Listing, ListingScope
 from harvester.sandbox.build import default_world
-from harvester.sandbox.control import Fault
+from harvester.sandbox.faults import Fault
 from harvester.sandbox.server import SandboxServer
 from harvester.stats import RequestKind, Traffic
 from harvester.transport import Transport

@@ -141,6 +141,29 @@ def test_a_passing_failure_is_due_again_after_growing_waits_and_then_never(ledge
     assert hours == [0, 1, 20, 72, None, None]
 
 
+def waits(ledger: Ledger, reason: str, looks: int) -> list[float | None]:
+    """Hours from the start of each run until a source that fails to open so again and again is due."""
+    hours: list[float | None] = []
+    for night in range(looks):
+        start = NOW + timedelta(days=10 * night)
+        judging = judge(ledger, run_id=f"run-{night}", now=start)
+        outcome = decided(
+            judging, ledger, item(vod(7)), failed(SourceError("x", reason=reason, retryable=True), whole=True)
+        )
+        assert outcome is not None
+        hours.append((outcome.retry_at - start).total_seconds() / 3600 if outcome.retry_at else None)
+    return hours
+
+
+def test_a_recording_too_fresh_to_be_played_is_due_an_hour_later(ledger: Ledger) -> None:
+    assert waits(ledger, "not-ready", 6) == [1, 1, 20, 72, None, None]
+
+
+def test_a_candidate_for_gone_is_looked_at_on_another_day_whatever_failed_before(ledger: Ledger) -> None:
+    assert waits(ledger, "unavailable", 5)[-1] is None
+    assert waits(ledger, "gone", 2) == [20, 20]
+
+
 def test_failures_are_counted_for_each_target_alone(ledger: Ledger) -> None:
     judging = judge(ledger)
     due = [

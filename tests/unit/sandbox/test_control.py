@@ -1,78 +1,10 @@
 import asyncio
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.sandbox.control import Fault, FaultBook, Line, LogEntry, RequestLog
-
-
-def hit(book, path="/helix/clips", method="GET", query=""):
-    return book.take(method, path, query)
-
-
-def test_a_fault_skips_then_happens_so_often():
-    book, fault = FaultBook(), Fault(path="^/helix/", status=500, skip=1, times=2)
-    book.add(fault)
-    assert [hit(book) for _ in range(5)] == [None, fault, fault, None, None]
-
-
-def test_a_fault_without_number_happens_for_ever_until_cleared():
-    book, fault = FaultBook(), Fault(times=0)
-    book.add(fault)
-    assert all(hit(book) is fault for _ in range(5))
-    book.clear()
-    assert hit(book) is None
-
-
-def test_faults_happen_in_the_order_they_were_written_one_a_request():
-    book, first, second = FaultBook(), Fault(status=500), Fault(status=502)
-    book.add(first)
-    book.add(second)
-    assert [hit(book), hit(book), hit(book)] == [first, second, None]
-
-
-@pytest.mark.parametrize(
-    ("fault", "matches"),
-    [
-        (Fault(), True),
-        (Fault(path="clips$"), True),
-        (Fault(path="^clips"), False),
-        (Fault(method="get"), True),
-        (Fault(method="POST"), False),
-        (Fault(query="after="), True),
-        (Fault(query="before="), False),
-    ],
-)
-def test_what_a_fault_matches(fault, matches):
-    assert fault.matches("GET", "/helix/clips", "first=1&after=x") is matches
-
-
-def test_faults_from_json():
-    document = {
-        "match": {"method": "GET", "path": "^/helix/clips"},
-        "action": {"status": 429, "headers": {"Ratelimit-Reset": "+2"}, "body": {"data": []}},
-        "times": 3,
-        "skip": 1,
-    }
-    fault = Fault.from_json(document)
-    assert (fault.status, fault.times, fault.skip, fault.body) == (429, 3, 1, b'{"data": []}')
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"match": {"path": "("}},
-        {"match": {"host": "x"}},
-        {"action": {"explode": True}},
-        {"when": "now"},
-        {"times": "many"},
-    ],
-)
-def test_a_fault_that_is_none_is_refused(document):
-    with pytest.raises((ValueError, TypeError)):
-        Fault.from_json(document)
+from harvester.sandbox.control import Line, LogEntry, RequestLog
 
 
 def entry(kind="helix", size=10):
@@ -103,6 +35,26 @@ def test_peak_is_the_most_at_once(moves):
             log.end(entry("media"))
             inside -= 1
     assert log.stats()["peak_parallel"].get("media", 0) == peak
+
+
+def test_the_most_that_came_within_any_second():
+    now = 0.0
+    log = RequestLog(clock=lambda: now)
+    for now in (0.0, 0.5, 0.9, 1.0, 3.0):  # at 1.0 the first is a second old
+        log.begin("helix")
+    log.begin("gql")
+    assert log.stats()["peak_per_s"] == {"helix": 3, "gql": 1}
+    log.clear()
+    assert log.stats()["peak_per_s"] == {}
+
+
+def test_connections_opened_and_open_at_once():
+    log = RequestLog()
+    for now_open, new in ((1, True), (1, False), (3, True), (2, False)):
+        log.connected(now_open, new=new)
+    assert (log.stats()["connections"], log.stats()["peak_connections"]) == (2, 3)
+    log.clear()
+    assert log.stats()["connections"] == log.stats()["peak_connections"] == 0
 
 
 def test_a_line_without_limits_costs_nothing_and_a_narrow_one_takes_its_time():

@@ -5,7 +5,8 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.sandbox.routes import RateBucket, ranged
+from harvester.sandbox.buckets import RateBucket
+from harvester.sandbox.routes import ranged
 
 DATA = bytes(range(100))
 WHEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -54,4 +55,11 @@ def test_a_rate_bucket_empties_and_tells_when_it_is_full_again():
     assert headers["Ratelimit-Limit"] == "3"
     assert headers["Ratelimit-Remaining"] == "0"
     bucket._at -= 20  # a third of a minute later
+    assert [bucket.take(), bucket.take()] == [True, False]
+
+
+def test_a_rate_bucket_refills_at_a_rate_of_its_own():
+    bucket = RateBucket(3, per_minute=60)
+    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
+    bucket._at -= 1.5
     assert [bucket.take(), bucket.take()] == [True, False]

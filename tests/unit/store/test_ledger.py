@@ -143,6 +143,24 @@ def test_failures_come_back_when_due_and_only_once() -> None:
     assert ledger.known_sources("7") == {("vod", "1"), ("vod", "2")}
 
 
+def test_a_failure_that_a_later_pass_takes_up_is_undecided_until_that_pass_decides_it() -> None:
+    ledger = Ledger(None)
+    first = open_pass(ledger, vod(1))
+    for place, due in ((0, None), (1, NOW), (2, NOW)):
+        failed = {"verdict": "failed", "reason": "timeout", "retry_at": due}
+        ledger.commit([outcome(ledger, Rank(first, 0, 0, 0, place), **failed)])
+    assert ledger.decided_targets("7", "vod", "1") == {0}
+    second = ledger.new_pass_id()
+    visits = list(plan_visits(second, [Wish(vod(1), (1, 2))], SAMPLE))
+    ledger.commit_pass(second, "7", "vod", opened_at=NOW, listing={}, visits=visits)
+    assert ledger.decided_targets("7", "vod", "1") == {0}
+    lost = {"verdict": "failed", "reason": "gone", "k": None, "retry_at": NOW}
+    ledger.commit([outcome(ledger, Rank(second, 0, 0, 0, 0), **lost)])
+    assert ledger.decided_targets("7", "vod", "1") == {0}
+    ledger.commit([outcome(ledger, Rank(second, 0, 0, 0, 1), k=2, verdict="failed", reason="corrupt")])
+    assert ledger.decided_targets("7", "vod", "1") == {0, 2}
+
+
 def test_categories_keep_their_newest_name() -> None:
     ledger = Ledger(None)
     ledger.remember_category(Category("7", "Old"), NOW)

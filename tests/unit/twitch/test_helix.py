@@ -228,9 +228,9 @@ def test_repeating_items_under_new_cursors_stop() -> None:
     assert (result.stopped, result.seen, server.count(VIDEOS)) == ("no-new-ids", 1, 2)
 
 
-def test_empty_page_with_a_cursor_stops() -> None:
+def test_empty_page_with_a_cursor_stops_once_it_has_been_asked_for_again() -> None:
     result, server = listing(lambda request, n: reply({"data": [], "pagination": {"cursor": str(n)}}))
-    assert (result.stopped, result.seen, server.count(VIDEOS)) == ("empty-page", 0, 1)
+    assert (result.stopped, result.seen, server.count(VIDEOS)) == ("empty-page", 0, 3)
 
 
 def test_500_videos_are_the_cap_of_a_query_and_of_a_service_that_knows_no_filter() -> None:

@@ -267,6 +267,12 @@ def test_no_token_yet() -> None:
     assert failed.reason == "gone"
 
 
+def test_an_age_is_that_at_the_start_of_the_run_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Clock, "now", lambda _: NOW + timedelta(hours=3))
+    failed, _ = failure(vod(age=timedelta(minutes=59)), {GQL: gql({"videoPlaybackAccessToken": None})})
+    assert failed.reason == "not-ready"
+
+
 @pytest.mark.parametrize("fault", [error("service timeout"), text("busy", 503), hangs_up, silent, drips])
 def test_passing_faults_cost_nothing(fault: Answerer) -> None:
     fetch = QUICK.model_copy(update={"read_timeout_s": 0.1})
