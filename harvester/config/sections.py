@@ -211,6 +211,8 @@ class Fetch(_Section):
     read_timeout_s: PositiveSeconds = 20
     retry_base_s: PositiveSeconds = 0.5
     retry_max_s: PositiveSeconds = 30
+    outage_pauses_s: Annotated[tuple[PositiveSeconds, ...], Field(min_length=1, max_length=10)] = (5, 15, 40)
+    max_mbit_per_s: Annotated[float, Field(ge=0)] = 0
     window_frames: PositiveInt = 96
     window_mb: PositiveInt = 192
     hosts: tuple[str, ...] = MEDIA_HOST_SUFFIXES

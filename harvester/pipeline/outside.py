@@ -19,7 +19,7 @@ from harvester.store.classes import holds_dataset
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
-from harvester.transport import RateLimit, Transport
+from harvester.transport import RateLimit, SharedLimits, Transport
 
 LEDGER_FILE = "ledger.sqlite3"
 
@@ -112,16 +112,24 @@ async def reach(config: Config, secrets: Credentials, clock: Clock) -> AsyncIter
     from harvester.twitch.playback import StreamlinkResolver, player_headers
 
     require_rights(config)
-    traffic = Traffic()
+    traffic, limits = Traffic(), SharedLimits.of(config.fetch)
     codecs = supported_codecs(config.decode)
     gql_limit = RateLimit(config.fetch.gql_requests_per_s)
     resolver = StreamlinkResolver(
-        config.endpoints, config.fetch, traffic, clock, supported_codecs=codecs, gql_limit=gql_limit
+        config.endpoints,
+        config.fetch,
+        traffic,
+        clock,
+        supported_codecs=codecs,
+        gql_limit=gql_limit,
+        limits=limits,
     )
-    details = GqlDetails(config.endpoints, config.fetch, traffic, gql_limit, player_headers())
+    details = GqlDetails(config.endpoints, config.fetch, traffic, gql_limit, player_headers(), limits=limits)
     try:
         async with (
-            Transport(config.fetch, loopback=config.endpoints.loopback, traffic=traffic) as transport,
+            Transport(
+                config.fetch, loopback=config.endpoints.loopback, traffic=traffic, limits=limits
+            ) as transport,
             HelixCatalog(
                 config.endpoints,
                 config.discover,
@@ -129,6 +137,7 @@ async def reach(config: Config, secrets: Credentials, clock: Clock) -> AsyncIter
                 traffic,
                 clock,
                 retry_base_s=HELIX_PATIENCE * config.fetch.retry_base_s,
+                limits=limits,
             ) as catalog,
             details,
         ):

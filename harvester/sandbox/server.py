@@ -36,6 +36,7 @@ class SandboxServer:
     """One world on one port. ``port`` 0 takes a free one; ``rtt_ms`` and ``mbps`` shape the line (0 = not).
 
     ``cache_dir``: where encodes of varied footage are kept (None: a folder of the platform's temp).
+    ``public_origin``: where media is said to lie instead of here (a front that leads here stands there).
     ``helix_points``: Helix requests a minute; ``gql_points``: GQL requests a minute, 0 = any number.
     ``any_hash``: accept unknown GQL hashes of known operations.
     """
@@ -48,6 +49,7 @@ class SandboxServer:
         mbps: float = 0,
         *,
         cache_dir: Path | None = None,
+        public_origin: str | None = None,
         helix_points: int = HELIX_POINTS,
         gql_points: int = 0,
         any_hash: bool = False,
@@ -56,6 +58,7 @@ class SandboxServer:
 
         self.world = world
         self.port = port
+        self._public_origin = public_origin
         self.log = RequestLog()
         self.faults = FaultBook()
         self._reels = MediaReels(world, cache_dir)
@@ -135,7 +138,7 @@ class SandboxServer:
                 f"cannot listen on {HOST}:{self.port}: {error.strerror}; take another port"
             ) from None
         self.port = runner.addresses[0][1]
-        self._routes.origin = self.origin
+        self._routes.origin = self._public_origin or self.origin
 
     def _app(self) -> web.Application:
         @web.middleware

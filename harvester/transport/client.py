@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace, TracebackType
 from typing import Self
 
@@ -18,8 +16,26 @@ from harvester.errors import FetchError
 from harvester.model import ByteRange
 from harvester.stats import RequestKind, Traffic
 from harvester.text import is_page, printable
-from harvester.transport.hosts import AllowedHosts, join, parse, where
+from harvester.transport.answers import (
+    Response,
+    StatusError,
+    Wanted,
+    content_length,
+    content_range,
+    too_large,
+    unsatisfied,
+)
+from harvester.transport.breaker import (
+    HOST_DOWN,
+    Circuit,
+    Ticket,
+    settling,
+    trouble_of_status,
+)
+from harvester.transport.hosts import AllowedHosts, host_of, join, parse, where
+from harvester.transport.limits import SharedLimits
 from harvester.transport.pace import Backoff, retry_after_s
+from harvester.transport.proxies import Proxies, refused_by
 from harvester.version import __version__
 
 USER_AGENT = f"harvester/{__version__}"
@@ -37,45 +53,13 @@ BODY_TIMEOUT_S = 120.0
 _REFUSAL_BYTES = 64 * 1024
 
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
-#: Statuses below 500 that may pass by themselves (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4).
-_PASSING = frozenset([408, 425, 429])
-
-#: RFC 9110 §14.4, ``Content-Range: bytes 0-99/1234``; the total may be ``*``.
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
-#: ... and of a 416: ``bytes */1234``.
-_UNSATISFIED_RANGE = re.compile(r"bytes\s+\*/(\d{1,18})", re.ASCII | re.IGNORECASE)
-
-
-class StatusError(FetchError):
-    """An answer came, with a status that carries no body for us (reason ``http-<status>``).
-
-    ``retry_after_s``: how long the server asks us to stay away; None if it does not. ``total_bytes``: size of the
-    resource, which a 416 tells; None if unknown.
-    """
-
-    def __init__(
-        self, message: str, *, status: int, retry_after_s: float | None = None, total_bytes: int | None = None
-    ) -> None:
-        retryable = status in _PASSING or status >= 500
-        super().__init__(message, reason=f"http-{status}", retryable=retryable, status=status)
-        self.retry_after_s = retry_after_s
-        self.total_bytes = total_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A complete answer. ``total_bytes``: size of the whole resource, None if the server does not tell."""
-
-    status: int
-    body: bytes = field(repr=False)
-    total_bytes: int | None
-    headers: Mapping[str, str] = field(repr=False, default_factory=dict)  # case-insensitive
 
 
 class Transport:
     """An HTTP client for one world, used as ``async with Transport(...) as transport``.
 
-    ``hosts``: allowed instead of ``[fetch] hosts``, for a client of one service.
+    ``hosts``: allowed instead of ``[fetch] hosts``, for a client of one service. ``limits``: what it shares with
+    the run's other clients. Raises :class:`ConfigError` if the environment names no proper proxy.
     """
 
     def __init__(
@@ -85,14 +69,20 @@ class Transport:
         loopback: bool,
         traffic: Traffic,
         hosts: tuple[str, ...] | None = None,
+        limits: SharedLimits | None = None,
         pool_timeout_s: float = POOL_TIMEOUT_S,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._fetch = fetch
         self._hosts = AllowedHosts(loopback, fetch.hosts if hosts is None else hosts)
+        self._proxies = Proxies.from_environment(loopback=loopback)
         self._traffic = traffic
+        self._limits = limits or SharedLimits()
         self._backoff = Backoff(fetch.retry_base_s, fetch.retry_max_s)
         self._body_timeout_s = body_timeout_s
+        # Under a cap on bytes everybody's turn comes, however late.
+        self._pool_timeout_s = None if self._limits.byte_rate.capped else pool_timeout_s
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._timeouts = aiohttp.ClientTimeout(
             connect=pool_timeout_s + fetch.connect_timeout_s,
             sock_connect=fetch.connect_timeout_s,
@@ -107,7 +97,7 @@ class Transport:
             timeout=self._timeouts,
             headers={"User-Agent": USER_AGENT},
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not self._hosts.loopback,  # a proxy of the environment is for the real world only
+            trust_env=False,  # the proxy is given with each request; nobody's .netrc is sent anywhere
             trace_configs=[self._counting()],
         )
         return self
@@ -146,20 +136,19 @@ class Transport:
 
         A range that the resource's end cuts comes back short; a server that ignores ranges is read up to the
         range's end and no further. Raises :class:`FetchError` with reason ``host-refused``, ``http-<status>``,
-        ``timeout``, ``connection``, ``short-body``, ``wrong-range``, ``foreign-body``, ``redirects`` or
-        ``too-large``, after ``[fetch] attempts`` tries where another try may help.
+        ``timeout``, ``connection``, ``proxy``, ``short-body``, ``wrong-range``, ``foreign-body``, ``redirects`` or
+        ``too-large``, after ``[fetch] attempts`` tries where another try may help; ``host-down`` without one.
+        While a host is down it waits; :class:`TryAgainLater` when all are.
         """
+        if byte_range is not None and byte_range.length > limit_bytes:
+            raise too_large(parse(url), limit_bytes)
+        target, wanted = self._hosts.check(url), Wanted(kind, byte_range, limit_bytes, is_foreign)
         attempt = 1
         while True:
             try:
-                response = await self._get_once(url, kind, byte_range, limit_bytes)
-                if is_foreign is None or not is_foreign(response.body):
-                    return response
-                raise FetchError(
-                    f"{where(parse(url))}: something else than asked for came", reason="foreign-body", status=200
-                )
+                return await self._get_admitted(target, wanted)
             except FetchError as error:
-                if not error.retryable or attempt >= self._fetch.attempts:
+                if not error.retryable or attempt >= self._fetch.attempts or error.reason == HOST_DOWN:
                     raise
                 asked_s = error.retry_after_s if isinstance(error, StatusError) else None
             await asyncio.sleep(self._backoff.wait_s(attempt, asked_s))
@@ -177,26 +166,61 @@ class Transport:
     ) -> Response:
         """One try, whatever its status; no redirect is followed. For callers with retry rules of their own.
 
-        Raises :class:`FetchError` when no complete answer of at most ``limit_bytes`` came.
+        Raises :class:`FetchError` when no complete answer of at most ``limit_bytes`` came; while a host is down it
+        waits, and raises as :meth:`get` does when the host is given up.
         """
-        async with self._answer(method, self._hosts.check(url), kind, headers or {}, body) as answer:
-            received = await self._read(answer, kind, 0, limit_bytes + 1)
-            if len(received) > limit_bytes:
-                raise _too_large(answer.url, limit_bytes)
-            return Response(answer.status, received, _content_length(answer), answer.headers)
-
-    async def _get_once(
-        self, url: str, kind: RequestKind, byte_range: ByteRange | None, limit_bytes: int
-    ) -> Response:
-        if byte_range is not None and byte_range.length > limit_bytes:
-            raise _too_large(parse(url), limit_bytes)
-        # Ranges count bytes of the resource itself: no content coding may come between (RFC 9110 §14.1.2).
-        headers = {"Range": byte_range.header(), "Accept-Encoding": "identity"} if byte_range else {}
         target = self._hosts.check(url)
+        async with self._turn(target, kind) as (circuit, ticket):
+            async with self._answer(method, target, kind, headers or {}, body) as answer:
+                received = await self._read(answer, kind, 0, limit_bytes + 1)
+                if len(received) > limit_bytes:
+                    raise too_large(answer.url, limit_bytes)
+                response = Response(answer.status, received, content_length(answer), answer.headers)
+            circuit.settle(ticket, trouble_of_status(response.status))
+            return response
+
+    @asynccontextmanager
+    async def _turn(self, url: URL, kind: RequestKind) -> AsyncIterator[tuple[Circuit, Ticket]]:
+        """A free connection to the host and leave to use it; who waits for leave holds no connection."""
+        host = host_of(url)
+        circuit = self._limits.breakers.circuit(host, kind)
+        turns = self._turns.setdefault(host, asyncio.Semaphore(self._fetch.connections_per_host))
+        while True:
+            try:
+                async with asyncio.timeout(self._pool_timeout_s):
+                    await turns.acquire()
+            except TimeoutError:
+                raise FetchError(f"{where(url)}: no free connection in time", reason="timeout") from None
+            try:
+                leave = circuit.enter()
+                if isinstance(leave, Ticket):
+                    with settling(circuit, leave):
+                        yield circuit, leave
+                    return
+            finally:
+                turns.release()
+            await asyncio.sleep(leave)
+
+    async def _get_admitted(self, target: URL, wanted: Wanted) -> Response:
+        """One try, when the host may be asked: a probe asks for what the host gave last, before it is our turn."""
+        while True:
+            async with self._turn(target, wanted.kind) as (circuit, ticket):
+                if not ticket.probe or circuit.witness is None:
+                    response = await self._get_once(target, wanted)
+                    circuit.settle(ticket, None, witness=str(target))
+                    return response
+                with suppress(FetchError), settling(circuit, ticket):
+                    await self._get_once(parse(circuit.witness), wanted.first_byte())
+                    circuit.settle(ticket, None)
+
+    async def _get_once(self, target: URL, wanted: Wanted) -> Response:
+        # Ranges count bytes of the resource itself: no content coding may come between (RFC 9110 §14.1.2).
+        span = wanted.byte_range
+        headers = {"Range": span.header(), "Accept-Encoding": "identity"} if span else {}
         for _hop in range(MAX_REDIRECTS + 1):
-            async with self._answer("GET", target, kind, headers) as answer:
+            async with self._answer("GET", target, wanted.kind, headers) as answer:
                 if answer.status not in _REDIRECTS:
-                    return await self._receive(answer, kind, byte_range, limit_bytes)
+                    return wanted.checked(await self._receive(answer, wanted), target)
                 location = answer.headers.get("Location", "")
             target = self._hosts.check(join(target, location))
         raise FetchError(f"{where(target)}: too many redirects", reason="redirects", retryable=False)
@@ -208,39 +232,49 @@ class Transport:
         """Send once; whatever the network does to us becomes a :class:`FetchError`."""
         if self._opened is None:
             raise RuntimeError("a Transport is used inside 'async with'")
+        proxy = self._proxies.for_host(url.raw_host or "", url.port or 443)
         try:
             async with self._opened.request(
-                method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=kind
+                method,
+                url,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                trace_request_ctx=kind,
+                proxy=proxy,
+                proxy_headers=self._proxies.headers if proxy else None,
             ) as answer:
                 yield answer
         except TimeoutError:
             raise FetchError(f"{where(url)}: no answer in time", reason="timeout") from None
         except aiohttp.ClientPayloadError:
             raise FetchError(f"{where(url)}: the body broke off", reason="short-body") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise refused_by(self._proxies, url.raw_host or "", error.status) from None
+        except aiohttp.ClientProxyConnectionError:
+            raise FetchError(f"no connection to the proxy {self._proxies.place}", reason="proxy") from None
         except (aiohttp.ClientError, OSError) as error:
             what = printable(type(error).__name__)
             raise FetchError(f"{where(url)}: no connection ({what})", reason="connection") from None
 
-    async def _receive(
-        self, answer: aiohttp.ClientResponse, kind: RequestKind, wanted: ByteRange | None, limit_bytes: int
-    ) -> Response:
-        if answer.status == 206 and wanted is not None:
-            return await self._receive_part(answer, kind, wanted)
+    async def _receive(self, answer: aiohttp.ClientResponse, wanted: Wanted) -> Response:
+        if answer.status == 206 and wanted.byte_range is not None:
+            return await self._receive_part(answer, wanted.kind, wanted.byte_range)
         if answer.status != 200:
-            raise await self._refusal(answer, kind)
-        if wanted is None:
-            return await self._receive_whole(answer, kind, limit_bytes)
-        return await self._receive_slice(answer, kind, wanted)
+            raise await self._refusal(answer, wanted.kind)
+        if wanted.byte_range is None:
+            return await self._receive_whole(answer, wanted.kind, wanted.limit_bytes)
+        return await self._receive_slice(answer, wanted.kind, wanted.byte_range)
 
     async def _receive_whole(
         self, answer: aiohttp.ClientResponse, kind: RequestKind, limit_bytes: int
     ) -> Response:
-        total = _content_length(answer)
+        total = content_length(answer)
         if total is not None and total > limit_bytes:
-            raise _too_large(answer.url, limit_bytes)
+            raise too_large(answer.url, limit_bytes)
         body = await self._read(answer, kind, 0, limit_bytes + 1)
         if len(body) > limit_bytes:
-            raise _too_large(answer.url, limit_bytes)
+            raise too_large(answer.url, limit_bytes)
         return Response(200, body, total, answer.headers)
 
     async def _receive_slice(
@@ -248,7 +282,7 @@ class Transport:
     ) -> Response:
         """The server ignored ``Range`` and sends everything: take ours on the way by, then hang up."""
         body = await self._read(answer, kind, wanted.start, wanted.length, media=True)
-        total = _content_length(answer)
+        total = content_length(answer)
         if total == 0:
             raise FetchError(f"{where(answer.url)}: an empty answer", reason="short-body")
         if not body:
@@ -260,7 +294,7 @@ class Transport:
     async def _receive_part(
         self, answer: aiohttp.ClientResponse, kind: RequestKind, wanted: ByteRange
     ) -> Response:
-        start, end, total = _content_range(answer)
+        start, end, total = content_range(answer)
         cut = total is not None and end == total
         if start != wanted.start or end <= start or (end < wanted.end and not cut):
             raise FetchError(f"{where(answer.url)}: another range than asked for came", reason="wrong-range")
@@ -281,41 +315,31 @@ class Transport:
         like a web page is none, whatever lies at ``skip``.
         """
         kept, position, end = bytearray(), 0, skip + take
-        async with asyncio.timeout(self._body_timeout_s):
+        async with asyncio.timeout(self._body_timeout_s) as limit:
             async for chunk in answer.content.iter_any():
                 self._traffic.received(kind, len(chunk))
                 if media and not position and is_page(chunk):
                     raise FetchError(f"{where(answer.url)}: a page in place of media", reason="foreign-body")
                 kept += chunk[max(0, skip - position) : max(0, end - position)]
                 position += len(chunk)
+                await self._pay(len(chunk), limit)
                 if position >= end:
                     break
         return bytes(kept)
 
+    async def _pay(self, n_bytes: int, limit: asyncio.Timeout) -> None:
+        """Wait as the cap on bytes demands, which is no slowness of the server's."""
+        wait_s = self._limits.byte_rate.pay(n_bytes)
+        if wait_s > 0:
+            limit.reschedule((limit.when() or 0) + wait_s)
+            await asyncio.sleep(wait_s)
+
     async def _refusal(self, answer: aiohttp.ClientResponse, kind: RequestKind) -> StatusError:
-        if (_content_length(answer) or 0) <= _REFUSAL_BYTES:
+        if (content_length(answer) or 0) <= _REFUSAL_BYTES:
             await self._read(answer, kind, 0, _REFUSAL_BYTES)
-        unsatisfied = _UNSATISFIED_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
         return StatusError(
             f"{where(answer.url)} answered {answer.status}",
             status=answer.status,
             retry_after_s=retry_after_s(answer.headers),
-            total_bytes=int(unsatisfied[1]) if unsatisfied else None,
+            total_bytes=unsatisfied(answer.headers),
         )
-
-
-def _content_length(answer: aiohttp.ClientResponse) -> int | None:
-    """Bytes of the whole resource by ``Content-Length``; None if it is not told, or of the coded body."""
-    return None if "Content-Encoding" in answer.headers else answer.content_length
-
-
-def _content_range(answer: aiohttp.ClientResponse) -> tuple[int, int, int | None]:
-    """Start, one past the end, and total of a 206; (0, 0, None) when it has no single readable range."""
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
-    if match is None:
-        return 0, 0, None
-    return int(match[1]), int(match[2]) + 1, None if match[3] == "*" else int(match[3])
-
-
-def _too_large(url: URL, limit_bytes: int) -> FetchError:
-    return FetchError(f"{where(url)} is larger than {limit_bytes} bytes", reason="too-large", retryable=False)

@@ -7,6 +7,7 @@ what is connected to.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from yarl import URL
@@ -15,10 +16,16 @@ from harvester.config import is_loopback
 from harvester.errors import FetchError
 from harvester.text import printable, redact
 
+#: A host name in its ASCII form (RFC 1123 §2.1). A percent sign or worse means something else to each parser.
+_HOST_NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """Which hosts may be asked: any loopback one and no other, or https hosts below ``suffixes`` and no other."""
+    """Which hosts may be asked: any loopback one and no other, or https hosts below ``suffixes`` and no other.
+
+    The real world is asked on https' own port alone, by name, and never with credentials in the URL.
+    """
 
     loopback: bool
     suffixes: tuple[str, ...] = ()
@@ -33,12 +40,14 @@ class AllowedHosts:
         return parsed
 
     def _allows(self, url: URL) -> bool:
-        host = (url.raw_host or "").rstrip(".").lower()
+        host = (url.raw_host or "").removesuffix(".").lower()
         if not host or url.user is not None or url.password is not None:
             return False
         if self.loopback:
             return url.scheme in ("http", "https") and is_loopback(str(url.origin()))
-        if url.scheme != "https" or is_loopback(str(url.origin())) or _is_address(host):
+        if url.scheme != "https" or url.explicit_port not in (None, 443):
+            return False
+        if not _HOST_NAME.fullmatch(host) or is_loopback(str(url.origin())) or _is_address(host):
             return False
         names = [suffix.strip(".").lower() for suffix in self.suffixes]
         return any(name and (host == name or host.endswith(f".{name}")) for name in names)
@@ -51,11 +60,20 @@ def where(url: str | URL) -> str:
     return redact(printable(f"{parsed.raw_host or '?'}/…/{last}", 100))
 
 
+def host_of(url: URL) -> str:
+    """The host in one spelling, with its port where that is not the scheme's own."""
+    host = (url.raw_host or "").removesuffix(".").lower()
+    return host if url.is_default_port() else f"{host}:{url.port}"
+
+
 def parse(url: str) -> URL:
     """The URL as it is sent: kept byte for byte when it can be (signatures), quoted where it must be."""
     as_it_is = url.isascii() and url.isprintable() and " " not in url
     try:
-        return URL(url, encoded=as_it_is)
+        parsed = URL(url, encoded=as_it_is)
+        if parsed.explicit_port == 0:  # read when first asked for: a port that is none raises here
+            raise ValueError("port 0")
+        return parsed
     except ValueError:
         raise FetchError("refused a malformed URL", reason="host-refused", retryable=False) from None
 

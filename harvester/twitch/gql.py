@@ -22,7 +22,7 @@ from harvester.errors import FetchError, SourceError
 from harvester.model import VideoDetails
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
-from harvester.transport import Backoff, RateLimit, Transport, retry_after_s
+from harvester.transport import Backoff, RateLimit, SharedLimits, Transport, retry_after_s
 from harvester.twitch.moments import chapters_of, metadata_of, storyboard_url_of, video_of
 from harvester.twitch.operations import (
     CHAPTERS,
@@ -66,7 +66,7 @@ class GqlDetails:
     """Asks GQL about VODs, used as ``async with GqlDetails(...) as details``.
 
     ``limit``: the pace of all GQL questions of a run, shared with whoever else asks. ``headers``: how the player
-    names itself, besides its client id.
+    names itself, besides its client id. ``limits``: what it shares with the run's other clients.
     """
 
     def __init__(
@@ -76,10 +76,14 @@ class GqlDetails:
         traffic: Traffic,
         limit: RateLimit,
         headers: Mapping[str, str] | None = None,
+        *,
+        limits: SharedLimits | None = None,
     ) -> None:
         self._url = endpoints.gql
         host = urlsplit(endpoints.gql).hostname or ""
-        self._transport = Transport(fetch, loopback=endpoints.loopback, traffic=traffic, hosts=(host,))
+        self._transport = Transport(
+            fetch, loopback=endpoints.loopback, traffic=traffic, hosts=(host,), limits=limits
+        )
         self._limit = limit
         self._attempts = fetch.attempts
         self._backoff = Backoff(fetch.retry_base_s, fetch.retry_max_s)

@@ -27,7 +27,7 @@ from harvester.model import Category, Clip, Source, SourceKind, Vod
 from harvester.ports import Listing, ListingScope, RateHeadroom
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
-from harvester.transport import Transport
+from harvester.transport import SharedLimits, Transport
 from harvester.twitch.crossing import Crossing, VideoQuery
 from harvester.twitch.listing import Gathering, list_one, list_planned
 from harvester.twitch.names import match_name, search_terms, unknown
@@ -179,11 +179,17 @@ class HelixCatalog:
         retry_base_s: float = RETRY_BASE_S,
         retry_max_s: float = RETRY_MAX_S,
         read_timeout_s: float = 20.0,
+        limits: SharedLimits | None = None,
     ) -> None:
         hosts = tuple(urlsplit(url).hostname or "" for url in (endpoints.helix, endpoints.auth))
         fetch = Fetch(connections_per_host=CONNECTIONS, read_timeout_s=read_timeout_s)
         self._transport = Transport(
-            fetch, loopback=endpoints.loopback, traffic=traffic, hosts=hosts, body_timeout_s=2 * read_timeout_s
+            fetch,
+            loopback=endpoints.loopback,
+            traffic=traffic,
+            hosts=hosts,
+            limits=limits,
+            body_timeout_s=2 * read_timeout_s,
         )
         self._wire = Wire(
             self._transport,

@@ -22,24 +22,41 @@ from urllib.parse import urlsplit
 
 from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ProxyError, Timeout
 from streamlink import Streamlink
 from streamlink.exceptions import StreamlinkError
 from streamlink.plugins import twitch as plugin
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as WireTimeout
+from urllib3.util import parse_url
+from yarl import URL
 
 from harvester.clock import Clock
 from harvester.config import Endpoints, Fetch
-from harvester.errors import FetchError, SourceError
+from harvester.errors import FetchError, HarvesterError, SourceError
 from harvester.model import Clip, Rendition, Vod
 from harvester.stats import RequestKind, Traffic
-from harvester.transport import AllowedHosts, Backoff, RateLimit
+from harvester.transport import (
+    AllowedHosts,
+    Backoff,
+    Proxies,
+    RateLimit,
+    SharedLimits,
+    Ticket,
+    host_of,
+    trouble_of_status,
+    trusted_authorities,
+    wants_password,
+)
+from harvester.transport.breaker import CONNECTION, TIMEOUT, Circuit
 from harvester.twitch.diagnosis import PassingTrouble, Said, clip_answer, diagnose, token_refusal
 from harvester.twitch.offers import clip_renditions, vod_renditions
 from harvester.twitch.workers import Workers
 
 #: Sources opened at a time: at 2 GQL requests a second and some 30 ms each, more would only wait.
 SLOTS = 4
-#: Longest time for opening one source (seconds); several requests, each with time-outs of its own.
+#: Longest time for opening one source (seconds), pauses of a host's outage aside; several requests, each with
+#: time-outs of its own.
 RESOLVE_TIMEOUT_S = 90.0
 #: A multivariant playlist has some 3 kB, a token 1 kB, a media playlist of 48 h 500 kB (bytes).
 ANSWER_BYTES = 4 * 1024 * 1024
@@ -53,6 +70,9 @@ _GQL, _USHER = "https://gql.twitch.tv/", "https://usher.ttvnw.net/"
 #: streamlink's inner names have moved: its public, slower way is taken instead.
 _MOVED = (AttributeError, TypeError)
 
+#: What requests and urllib3 raise when nothing comes in time.
+_TIMEOUTS = (Timeout, WireTimeout)
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +81,8 @@ class StreamlinkResolver:
 
     ``supported_codecs``: what the decoder at hand reads, of ``h264``, ``hevc``, ``av1``; usher offers no others.
     ``gql_limit``: the pace of all GQL questions of a run, where others ask too; None = alone.
+    ``limits``: what it shares with the run's other clients. Raises :class:`ConfigError` if the environment names
+    no proper proxy.
     """
 
     def __init__(
@@ -72,8 +94,10 @@ class StreamlinkResolver:
         supported_codecs: Collection[str] = ("h264",),
         *,
         gql_limit: RateLimit | None = None,
+        limits: SharedLimits | None = None,
     ) -> None:
         _cut_off_logs()
+        limits = limits or SharedLimits()
         self._fetch = fetch
         self._clock = clock
         self._limit = gql_limit or RateLimit(fetch.gql_requests_per_s)
@@ -82,7 +106,9 @@ class StreamlinkResolver:
         self._closed = threading.Event()
         self._idle: list[_Desk] = []
         codecs = [name for codec, name in STREAMLINK_CODECS.items() if codec in supported_codecs]
-        self._desk_needs = (endpoints, fetch, traffic, codecs, self._closed)
+        proxies = Proxies.from_environment(loopback=endpoints.loopback)
+        self._desk_needs = (endpoints, fetch, traffic, codecs, self._closed, limits, proxies)
+        self._timeout_s = RESOLVE_TIMEOUT_S + sum(limits.breakers.pauses_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,7 +128,8 @@ class StreamlinkResolver:
         """All renditions offered, sound alone and portrait included (``has_video``, ``width`` tell them).
 
         Raises :class:`SourceError` as :func:`harvester.twitch.diagnosis.diagnose` says, ``no-video`` when there is
-        sound only; what may pass is tried ``[fetch] attempts`` times.
+        sound only; what may pass is tried ``[fetch] attempts`` times. While Twitch is down it waits, then raises
+        :class:`TryAgainLater`.
         """
         attempt = 1
         while True:
@@ -119,7 +146,7 @@ class StreamlinkResolver:
         async with self._limit:
             pass
         try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 return await self._workers.call(lambda: self._work(source))
         except TimeoutError:
             raise PassingTrouble("opening the source takes too long", reason="unavailable") from None
@@ -139,12 +166,22 @@ class StreamlinkResolver:
 class _Desk:
     """One streamlink session and what the servers said to it; for one thread at a time."""
 
-    def __init__(
-        self, endpoints: Endpoints, fetch: Fetch, traffic: Traffic, codecs: Sequence[str], closed: threading.Event
+    def __init__(  # noqa: PLR0917 - given as they are kept
+        self,
+        endpoints: Endpoints,
+        fetch: Fetch,
+        traffic: Traffic,
+        codecs: Sequence[str],
+        closed: threading.Event,
+        limits: SharedLimits,
+        proxies: Proxies,
     ) -> None:
         self.said: list[Said] = []
+        self.ended: HarvesterError | None = None
         self.closed = closed
         self.traffic = traffic
+        self.limits = limits
+        self.proxies = proxies
         hosts = tuple(urlsplit(url).hostname or "" for url in (endpoints.gql, endpoints.usher))
         self.hosts = AllowedHosts(endpoints.loopback, fetch.hosts + hosts)
         self.read_timeout_s = fetch.read_timeout_s
@@ -152,8 +189,10 @@ class _Desk:
         self._session = Streamlink()
         self._session.set_option("no-plugin-cache", True)  # it would read and write the user's own cache
         self._http = self._session.http
-        self._http.trust_env = not endpoints.loopback  # a proxy of the environment is for the real world only
+        self._http.trust_env = False  # the adapters give the proxy; nobody's .netrc is sent anywhere
+        self._http.verify = trusted_authorities() or True
         self._http.timeout = (fetch.connect_timeout_s, fetch.read_timeout_s)
+        self._http.adapters.clear()  # one of streamlink's own reads files
         self._http.mount("https://", _Adapter(self, RequestKind.PLAYLIST))
         self._http.mount("http://", _Adapter(self, RequestKind.PLAYLIST))
         self._http.mount(_GQL, _Adapter(self, RequestKind.GQL, _GQL + "gql", endpoints.gql))
@@ -163,8 +202,10 @@ class _Desk:
         self._http.close()
 
     def open(self, source: Vod | Clip, clock: Clock) -> list[Rendition]:
-        """Renditions of ``source``, or the :class:`SourceError` that says why there are none."""
+        """Renditions of ``source``. Raises the :class:`SourceError` that says why there are none, or what ends
+        more than this source: ``host-down``, TryAgainLater, ConfigError (the proxy's)."""
         self.said.clear()
+        self.ended = None
         self._http.cookies.clear()
         try:
             streams = self._streams(source)
@@ -173,6 +214,8 @@ class _Desk:
         clip = isinstance(source, Clip)
         found = clip_renditions(streams, clip_answer(self.said)) if clip else vod_renditions(streams)
         if not found:
+            if self.ended is not None:
+                raise self.ended from None
             raise diagnose(self.said, source, clock.start) from None
         if not any(rendition.has_video for rendition in found):
             raise SourceError("the source offers sound only", reason="no-video")
@@ -233,19 +276,58 @@ class _Adapter(HTTPAdapter):
         redirected.url = self._ours + (request.url or "").removeprefix(self._theirs)
         status, body = None, b""
         try:
-            if desk.closed.is_set():
-                raise RequestException("closed")
-            desk.hosts.check(redirected.url)
-            desk.traffic.sent(self._kind)
-            response = super().send(redirected, True, timeout, verify, cert, proxies)
-            body = self._read(response)
+            circuit, ticket = self._admitted(self._checked(redirected.url))
+            try:
+                desk.traffic.sent(self._kind)
+                proxies = self._proxies(redirected.url)
+                response = super().send(redirected, True, timeout, verify, cert, proxies)
+                body = self._read(response)
+            except BaseException as error:
+                circuit.settle(ticket, TIMEOUT if isinstance(error, _TIMEOUTS) else CONNECTION)
+                raise
             status = response.status_code
-        except (FetchError, HTTPError, RequestException, OSError):
+            circuit.settle(ticket, trouble_of_status(status))
+        except HarvesterError as error:  # a host given up; streamlink would make a PluginError of it
+            desk.ended = error
+            raise RequestException("no answer") from None
+        except (HTTPError, RequestException, OSError) as error:
+            if isinstance(error, ProxyError) and "407" in str(error):  # its status is in its words alone
+                desk.ended = wants_password(desk.proxies)
             raise RequestException("no answer") from None  # without the URL, which may be signed
         finally:
             desk.said.append(Said(self._kind, status, body))
         response.raw = io.BytesIO(body)
         return response
+
+    def _checked(self, url: str) -> URL:
+        """The URL as :class:`AllowedHosts` reads it, if urllib3, which connects, reads the same host in it."""
+        try:
+            checked, read = self._desk.hosts.check(url), parse_url(url)
+        except FetchError:
+            raise RequestException("refused") from None
+        same_host = (read.host or "").strip("[]").lower() == (checked.raw_host or "").lower()
+        if not same_host or read.port != checked.explicit_port:
+            raise RequestException("refused")
+        return checked
+
+    def _admitted(self, url: URL) -> tuple[Circuit, Ticket]:
+        """Wait while the host is down; the end of the run ends the waiting."""
+        circuit = self._desk.limits.breakers.circuit(host_of(url), self._kind)
+        while not self._desk.closed.is_set():
+            leave = circuit.enter()
+            if isinstance(leave, Ticket):
+                return circuit, leave
+            self._desk.closed.wait(leave)
+        raise RequestException("closed")
+
+    def _proxies(self, url: str) -> dict[str, str]:
+        parts = parse_url(url)
+        proxy = self._desk.proxies.for_host(parts.host or "", parts.port or 443)
+        return {"https": proxy} if proxy else {}
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """For the proxy alone: its credentials."""
+        return dict(self._desk.proxies.headers) if proxy else {}
 
     def _read(self, response: Response) -> bytes:
         """The decoded body, of bounded size and in bounded time: a drip never runs into the read time-out."""
@@ -253,6 +335,9 @@ class _Adapter(HTTPAdapter):
         while chunk := response.raw.read1(64 * 1024, decode_content=True):
             self._desk.traffic.received(self._kind, len(chunk))
             body += chunk
+            wait_s = self._desk.limits.byte_rate.pay(len(chunk))
+            deadline_s += wait_s
+            self._desk.closed.wait(wait_s)
             if len(body) > ANSWER_BYTES or time.monotonic() > deadline_s:
                 response.raw.close()
                 raise RequestException("no end")
