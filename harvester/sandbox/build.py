@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from harvester.model import SplitName, VodType
+from harvester.sandbox.delivery import PtsMode
 from harvester.sandbox.footage import PACKAGE_INDEX, Session, read_index
 from harvester.sandbox.world import (
     GOP_S,
@@ -27,7 +28,6 @@ from harvester.sandbox.world import (
     Game,
     Look,
     Piece,
-    PtsMode,
     Video,
     World,
     split_of,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,12 @@ import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.model import Codec
+from harvester.sandbox.codec_names import codec_name
+
+#: SVT-AV1 writes a page about itself to stderr for every encode; it reads this when it is first opened.
+os.environ.setdefault("SVT_LOG", "1")
+
 #: Length of a closed GOP of everything encoded here; Twitch asks broadcasters for two seconds.
 GOP_S = 2
 
@@ -27,7 +34,12 @@ GOP_S = 2
 _FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
 #: Colour description written into the SPS: BT.709, limited range.
-_COLOURS = "colorprim=bt709:transfer=bt709:colormatrix=bt709:range=tv"
+_COLOURS = "colorprim=bt709:transfer=bt709:colormatrix=bt709:range="
+#: Closed GOPs of one length, two B-frames: parameters that x264 and x265 share, then those they do not.
+_CLOSED = "scenecut=0:open-gop=0:bframes=2:b-adapt=0"
+_X264 = "mbtree=0:threads=2:sliced-threads=0"
+_X265 = "pools=none:frame-threads=2:log-level=none"
+_SVT = "irefresh-type=2:scd=0:lp=2"
 
 DrawLuma = Callable[[NDArray[np.uint8], int], None]
 
@@ -42,7 +54,7 @@ class Gop:
 
 
 class Reel:
-    """The GOPs of one H.264 video file that start before ``until_s``, and their remuxes. Nothing is decoded.
+    """The GOPs of one video file that start before ``until_s``, and their remuxes. Nothing is decoded.
 
     Raises :class:`ValueError` for another codec or a file that does not start with a keyframe.
     """
@@ -51,8 +63,10 @@ class Reel:
         # Kept open: libavformat copies the codec parameters of an open stream into each remux.
         self._container = av.open(str(path))
         self._video = self._container.streams.video[0]
-        if self._video.codec_context.name != "h264":
-            raise ValueError(f"{path.name} is {self._video.codec_context.name}, the sandbox serves h264 only")
+        coded = self._video.codec_context.codec.canonical_name
+        if coded not in tuple(Codec):
+            raise ValueError(f"{path.name} is {coded}, the sandbox serves {', '.join(Codec)} only")
+        self.codec = Codec(coded)
         self._time_base = self._video.time_base or Fraction(1, 90_000)
         self.width, self.height = self._video.width, self._video.height
         self.fps = float(self._video.average_rate or 30)
@@ -75,6 +89,10 @@ class Reel:
             )
             yield Gop(starts[number], starts[number + 1] - starts[number], samples)
 
+    def start_s(self, gop: int) -> float:
+        """Where a GOP starts in the footage (s from the first picture)."""
+        return float((self.gops[gop].start - self.gops[0].start) * self._time_base)
+
     def seconds(self, gop: int) -> float:
         """Length of a GOP (s)."""
         return float(self.gops[gop].length * self._time_base)
@@ -85,8 +103,8 @@ class Reel:
 
     @property
     def codecs(self) -> str:
-        """RFC 6381 name: profile, constraints and level out of the avcC record (ISO/IEC 14496-15 §5.3.3)."""
-        return "avc1." + self.configuration[1:4].hex().upper()
+        """RFC 6381 name."""
+        return codec_name(self.codec, self.configuration)
 
     def ts(self, gops: Sequence[int], at_s: float) -> bytes:
         """The GOPs one after another as an MPEG-TS segment whose first picture is presented at ``at_s``."""
@@ -210,23 +228,31 @@ def silence(duration_s: float, at_s: float) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How footage is encoded: libx264, closed two-second GOPs, two B-frames.
+    """How footage is encoded: closed GOPs of ``gop_frames`` pictures, keyframes nowhere else; two B-frames in H.264
+    and HEVC.
 
-    ``fps``: 0 = as the source. ``rate``: x264 rate-control parameters.
+    ``fps``: 0 = as the source. ``gop_frames``: 0 = two seconds. ``rate``: rate-control parameters of the encoder.
     """
 
     width: int
     height: int
-    fps: int = 0
+    fps: Fraction | int = 0
     rate: str = "crf=23"
     preset: str = "veryfast"
     filters: tuple[tuple[str, str], ...] = ()  # libavfilter (name, arguments), before scaling
+    codec: Codec = Codec.H264
+    gop_frames: int = 0
 
-    def x264_params(self, fps: float) -> str:
-        """Everything that fixes the GOP structure, for ``x264-params``."""
-        keyint = round(GOP_S * fps)
-        structure = "scenecut=0:open-gop=0:bframes=2:b-adapt=0:mbtree=0:threads=2:sliced-threads=0"
-        return f"{self.rate}:keyint={keyint}:min-keyint={keyint}:{structure}:{_COLOURS}"
+    def encoder(self, fps: Fraction) -> tuple[str, dict[str, str]]:
+        """The libavcodec encoder and its options, which fix the GOP structure."""
+        keyint = self.gop_frames or round(GOP_S * fps)
+        if self.codec is Codec.AV1:
+            # irefresh-type 2: closed GOPs.
+            return "libsvtav1", {"preset": "12", "svtav1-params": f"{self.rate}:keyint={keyint}:{_SVT}"}
+        structure = f"{self.rate}:keyint={keyint}:min-keyint={keyint}:{_CLOSED}:{_COLOURS}"
+        if self.codec is Codec.HEVC:
+            return "libx265", {"preset": self.preset, "x265-params": f"{structure}limited:{_X265}"}
+        return "libx264", {"preset": self.preset, "x264-params": f"{structure}tv:{_X264}"}
 
 
 def encode(
@@ -245,9 +271,9 @@ def encode(
     with av.open(str(source)) as container, av.open(str(target), "w", options={"movflags": "faststart"}) as output:
         video = container.streams.video[0]
         video.thread_type = "AUTO"
-        rate = Fraction(encoding.fps) if encoding.fps else Fraction(video.average_rate or 30)
-        options = {"preset": encoding.preset, "x264-params": encoding.x264_params(float(rate))}
-        stream = output.add_stream("libx264", rate=rate, options=options)
+        rate = Fraction(encoding.fps or video.average_rate or 30)
+        name, options = encoding.encoder(rate)
+        stream = output.add_stream(name, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = encoding.width, encoding.height, "yuv420p"
         first = round(start_s * rate)
         last = first + round(seconds * rate) if seconds is not None else None
