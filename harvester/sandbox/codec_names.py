@@ -16,7 +16,7 @@ def _avc(record: bytes) -> str:
 
 
 def _hevc(record: bytes) -> str:
-    """ISO/IEC 14496-15 annex E: profile, compatibility flags with their bits reversed, tier and level, constraints."""
+    """Profile, compatibility flags (bits reversed), tier and level, constraints (ISO/IEC 14496-15 annex E)."""
     space, tier, profile = record[1] >> 6, record[1] >> 5 & 1, record[1] & 31
     compatibility = int(f"{int.from_bytes(record[2:6], 'big'):032b}"[::-1], 2)
     constraints = [f"{byte:X}" for byte in record[6:12].rstrip(b"\0")]

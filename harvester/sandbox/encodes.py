@@ -1,7 +1,7 @@
 """Encodes of varied, stamped or drawn footage, kept in a folder that outlives the process.
 
-An encode is made when it is first asked for, or beforehand by :meth:`Encodes.prepare`; it is a pure function of the
-footage and its recipe, so its file's name is a hash of both.
+An encode is made when it is first asked for, or beforehand by :meth:`Encodes.prepare`; it is a pure function of
+the footage and its recipe, so its file's name is a hash of both.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def _encoding(piece: Piece, height: int) -> Encoding:
         height=file.height,
         fps=coding.fps or 0,
         rate="crf=20",
+        preset="veryfast" if piece.coding is None else "ultrafast",  # what only has to decode
         filters=tuple(_look_filters(piece)),
         codec=file.codec,
         gop_frames=coding.gop_frames,

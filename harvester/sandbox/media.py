@@ -228,10 +228,10 @@ def silence(duration_s: float, at_s: float) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How footage is encoded: closed GOPs of ``gop_frames`` pictures, keyframes nowhere else; two B-frames in H.264
-    and HEVC.
+    """How footage is encoded: closed GOPs of ``gop_frames`` pictures (0: two seconds), no other keyframes.
 
-    ``fps``: 0 = as the source. ``gop_frames``: 0 = two seconds. ``rate``: rate-control parameters of the encoder.
+    H.264 and HEVC have two B-frames in a row. ``fps``: 0 = as the source. ``rate``: parameters of
+    the encoder's rate control.
     """
 
     width: int

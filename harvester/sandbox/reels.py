@@ -161,7 +161,7 @@ class MediaReels:
         return RenditionInfo(folder, name, reel.width, reel.height, reel.fps, reel.codecs, round(peak * 1.1))
 
     def _cut(self, video: Video, height: int) -> Iterator[SegmentEntry]:
-        """The segments as the playlist has them: EXTINF in whole milliseconds, with the errors it is meant to have."""
+        """The segments as the playlist has them: EXTINF in whole milliseconds, with the errors meant to be."""
         listed_s = Decimal(0)
         for number, entry in enumerate(self._cut_media(video, height)):
             extinf_s = round(Decimal(entry.duration_s + video.delivery.extinf_error_s(number)), 3)
