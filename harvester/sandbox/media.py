@@ -159,7 +159,8 @@ class Reel:
         self, target: io.BytesIO | str, container: str, options: dict[str, str], gops: Sequence[int], at_s: float
     ) -> None:
         with av.open(target, "w", format=container, options=options) as output:
-            stream = output.add_stream_from_template(self._video)
+            # PyAV looks for an encoder of the decoder's name, unless told to copy; dav1d has none.
+            stream = output.add_stream_from_template(self._video, opaque=self.codec is Codec.AV1)
             position = round(at_s / self._time_base)
             for number in gops:
                 gop = self.gops[number]

@@ -83,7 +83,9 @@ _QUAD_HD = Withheld(
 )
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("plain", "2001", "MPEG-TS in 10 s segments, five renditions and sound alone", (LADDER,)),
+    Scenario(
+        "plain", "2001", "MPEG-TS in 10 s segments, five renditions and sound alone", (LADDER,), footage_s=8.0
+    ),
     # Helix names no game of a video: its listing says that the category occurred, not where.
     Scenario(
         "chapters",
@@ -136,7 +138,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "hevc",
         "2011",
         "source in HEVC, transcode in H.264, 1440 lines withheld",
-        (((852, 480, Codec.HEVC), (640, 360, Codec.H264)),),
+        (((640, 360, Codec.HEVC), (426, 240, Codec.H264)),),
         container="fmp4",
         deliver=_as(withheld=(_QUAD_HD,)),
     ),
@@ -208,7 +210,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "av1",
         "2022",
         "source in AV1, transcode in H.264",
-        (((852, 480, Codec.AV1), (640, 360, Codec.H264)),),
+        (((640, 360, Codec.AV1), (426, 240, Codec.H264)),),
         container="fmp4",
     ),
     Scenario(
