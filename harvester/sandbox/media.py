@@ -275,6 +275,7 @@ def encode(
         rate = Fraction(encoding.fps or video.average_rate or 30)
         name, options = encoding.encoder(rate)
         stream = output.add_stream(name, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = encoding.width, encoding.height, "yuv420p"
         first = round(start_s * rate)
         last = first + round(seconds * rate) if seconds is not None else None

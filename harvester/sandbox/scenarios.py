@@ -9,7 +9,7 @@ on it, and ``unverified`` marks what nobody outside has been seen to tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -30,10 +30,17 @@ LADDER: Sizes = tuple(
     for width, height in ((1920, 1080), (1280, 720), (852, 480), (640, 360), (284, 160))
 )
 
-#: Footage of a scenario (s): six GOPs, which head six segments.
-FOOTAGE_S = 12.0
+#: Footage of a scenario (s): four GOPs, which head four segments.
+FOOTAGE_S = 8.0
 AS_FILMED = Coding()
 TEN_SECONDS = Cutting(10.0, rolling=True)
+
+
+def _always(delivery: Delivery) -> Callable[[datetime], Delivery]:
+    return lambda _now: delivery
+
+
+_PLAINLY = _always(PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Scenario:
     footage_s: float = FOOTAGE_S
     type: VodType = VodType.ARCHIVE
     age: timedelta = timedelta(days=2)
-    deliver: Callable[[datetime], Delivery] = lambda _now: PLAIN
+    deliver: Callable[[datetime], Delivery] = _PLAINLY
     chapters: tuple[tuple[str, float, float], ...] = ()  # "" = its own game, else a name; start and length (s)
     intro: bool = False
 
@@ -72,41 +79,34 @@ def _usher(status: int, code: str, message: str, heals: timedelta | None = None)
     return lambda now: Delivery(refusal=Refusal(status, code, message, until=now + heals if heals else None))
 
 
-def _as(**fields: object) -> Callable[[datetime], Delivery]:
-    delivery = replace(PLAIN, **fields)
-    return lambda _now: delivery
-
-
 #: Asked for anonymously, 1440 lines are withheld and named so.
 _QUAD_HD = Withheld(
     "1440p12", 2560, 1440, 12.0, "hev1.1.6.L150.90", 9_000_000, authorization_reasons=("AUTHZ_NOT_LOGGED_IN",)
 )
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario(
-        "plain", "2001", "MPEG-TS in 10 s segments, five renditions and sound alone", (LADDER,), footage_s=8.0
-    ),
+    Scenario("plain", "2001", "MPEG-TS in 10 s segments, five renditions and sound alone", (LADDER,)),
     # Helix names no game of a video: its listing says that the category occurred, not where.
     Scenario(
         "chapters",
         "2002",
         "three chapters, the category of the listing is the middle one",
         (SMALL,) * 3,
-        chapters=(("Scenario prelude", 0, 60), ("", 60, 60), ("Scenario encore", 120, 60)),
+        chapters=(("Scenario prelude", 0, 40), ("", 40, 40), ("Scenario encore", 80, 40)),
     ),
     # Copyrighted sound is replaced by silence in files of their own; the pictures are the same.
     Scenario(
         "muted",
         "2003",
         "a muted stretch, listed as -muted in a playlist of its own name",
-        deliver=_as(muted=range(2, 4), playlist="index-muted-AB12CD34EF.m3u8"),
+        deliver=_always(Delivery(muted=range(2, 4), playlist="index-muted-AB12CD34EF.m3u8")),
     ),
     # Seen by several downloaders: the playlist names -unmuted, which is refused; -muted stands beside it.
     Scenario(
         "unmuted",
         "2004",
         "a muted stretch, listed as -unmuted, which answers 403",
-        deliver=_as(muted=range(2, 4), lists_unmuted=True),
+        deliver=_always(Delivery(muted=range(2, 4), lists_unmuted=True)),
     ),
     Scenario(
         "sub-only",
@@ -116,7 +116,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         deliver=_usher(403, "vod_manifest_restricted", "Manifest is restricted"),
     ),
     # The listing of a category lags behind (unverified); by id a deleted video is not found, and has no token.
-    Scenario("gone", "2006", "deleted: still listed, not found by id, no token", (), deliver=_as(gone=True)),
+    Scenario(
+        "gone",
+        "2006",
+        "deleted: still listed, not found by id, no token",
+        (),
+        deliver=_always(Delivery(gone=True)),
+    ),
     Scenario(
         "passing-404",
         "2007",
@@ -140,11 +146,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         "source in HEVC, transcode in H.264, 1440 lines withheld",
         (((640, 360, Codec.HEVC), (426, 240, Codec.H264)),),
         container="fmp4",
-        deliver=_as(withheld=(_QUAD_HD,)),
+        deliver=_always(Delivery(withheld=(_QUAD_HD,))),
     ),
     # Reported of anonymous clients in October 2026.
     Scenario(
-        "sound-only", "2012", "the multivariant playlist holds audio_only alone", (), deliver=_as(sound_only=True)
+        "sound-only",
+        "2012",
+        "the multivariant playlist holds audio_only alone",
+        (),
+        deliver=_always(Delivery(sound_only=True)),
     ),
     # Since 2026: a face above a cut-out of the game, named 1080p60-portrait and so on.
     Scenario(
@@ -158,7 +168,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "2014",
         "the media playlist of the source answers 403",
         (TWO,),
-        deliver=_as(denied=frozenset(["chunked"])),
+        deliver=_always(Delivery(denied=frozenset(["chunked"]))),
     ),
     # The source keeps the settings of the broadcaster's encoder; Twitch asks for a keyframe every two seconds.
     Scenario(
@@ -169,13 +179,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         cutting=Cutting(5.0),
         coding=Coding(fps=Fraction(30), gop_frames=250),
         footage_s=22.0,
-        deliver=_as(extinf_errors_s=(0.008, -0.012, 0.003)),
+        deliver=_always(Delivery(extinf_errors_s=(0.008, -0.012, 0.003))),
     ),
     Scenario(
         "two-days",
         "2016",
         "48 hours, 17,280 segments, time stamps through the end of 33 bits",
-        cutting=Cutting(10.0, rolling=True, repeats=2880),
+        cutting=Cutting(10.0, rolling=True, repeats=4320),
     ),
     Scenario(
         "intro",
@@ -189,7 +199,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "odd-chapters",
         "2019",
         "chapters of negative and zero length, and one of another game inside",
-        chapters=(("", 0, -5), ("Scenario prelude", 20, 10), ("", 15, 30), ("", 60, 0)),
+        chapters=(("", 0, -5), ("Scenario prelude", 20, 10), ("", 15, 20), ("", 40, 0)),
     ),
     Scenario(
         "fresh",
@@ -221,7 +231,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         coding=Coding(fps=Fraction(30_000, 1001), gop_frames=60),
         type=VodType.HIGHLIGHT,
         age=timedelta(days=4000),
-        deliver=_as(old_names=True),
+        deliver=_always(Delivery(old_names=True)),
     ),
     # A highlight keeps the file numbers of the broadcast that it was cut from.
     Scenario(
@@ -229,39 +239,56 @@ SCENARIOS: tuple[Scenario, ...] = (
         "2024",
         "a highlight: playlist highlight-<id>.m3u8, first file 137.ts",
         type=VodType.HIGHLIGHT,
-        deliver=_as(first_number=137),
+        deliver=_always(Delivery(first_number=137)),
     ),
-    Scenario("byte-ranges", "2025", "segments are byte ranges of one file", deliver=_as(single_file=True)),
+    Scenario(
+        "byte-ranges", "2025", "segments are byte ranges of one file", deliver=_always(Delivery(single_file=True))
+    ),
     Scenario(
         "fmp4-byte-ranges",
         "2026",
         "init sections and segments are byte ranges of one file",
         (((426, 240, Codec.H264),), SMALL),
         container="fmp4",
-        deliver=_as(single_file=True),
+        deliver=_always(Delivery(single_file=True)),
     ),
-    Scenario("absolute", "2027", "segments at absolute URLs", deliver=_as(uris="absolute")),
+    Scenario("absolute", "2027", "segments at absolute URLs", deliver=_always(Delivery(uris="absolute"))),
     Scenario(
-        "signed", "2028", "segments at signed URLs, refused without the signature", deliver=_as(uris="signed")
+        "signed",
+        "2028",
+        "segments at signed URLs, refused without the signature",
+        deliver=_always(Delivery(uris="signed")),
     ),
-    Scenario("dated", "2029", "every segment with its EXT-X-PROGRAM-DATE-TIME", deliver=_as(dated=True)),
     Scenario(
-        "old-master", "2030", "the older multivariant playlist, with EXT-X-MEDIA", (TWO,), deliver=_as(version=1)
+        "dated", "2029", "every segment with its EXT-X-PROGRAM-DATE-TIME", deliver=_always(Delivery(dated=True))
     ),
-    Scenario("no-source", "2031", "transcodes without the source rendition", (TWO,), deliver=_as(no_source=True)),
+    Scenario(
+        "old-master",
+        "2030",
+        "the older multivariant playlist, with EXT-X-MEDIA",
+        (TWO,),
+        deliver=_always(Delivery(version=1)),
+    ),
+    Scenario(
+        "no-source",
+        "2031",
+        "transcodes without the source rendition",
+        (TWO,),
+        deliver=_always(Delivery(no_source=True)),
+    ),
     # 26.5 hours into a broadcast.
     Scenario(
         "pts-wrap",
         "2032",
         "time stamps that run through the end of their 33 bits, inside a segment",
-        deliver=_as(first_pts_s=PTS_WRAP_S - 25.5),
+        deliver=_always(Delivery(first_pts_s=PTS_WRAP_S - 25.5)),
     ),
     Scenario(
         "two-days-restart",
         "2033",
         "48 hours, 17,280 segments, time stamps that start again in each",
-        cutting=Cutting(10.0, rolling=True, repeats=2880),
-        deliver=_as(pts_mode="restart"),
+        cutting=Cutting(10.0, rolling=True, repeats=4320),
+        deliver=_always(Delivery(pts_mode="restart")),
     ),
 )
 

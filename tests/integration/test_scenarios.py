@@ -18,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
 from harvester.cli import main
@@ -47,15 +48,15 @@ PLAYABLE = sorted(VIDEO_IDS.keys() - UNPLAYABLE.keys())
 
 #: Targets of each: the segments that start outside the guards at both ends.
 TARGETS = {
-    "plain": 3,
-    "chapters": 17,
-    "discontinuity": 11,
-    "fmp4-byte-ranges": 11,
+    "chapters": 11,
+    "discontinuity": 7,
+    "fmp4-byte-ranges": 7,
+    "long-gop": 5,
     "two-days": 40,
     "two-days-restart": 40,
-    "intro": 39,
+    "intro": 37,
 }
-USUAL_TARGETS = 5
+USUAL_TARGETS = 3
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def test_the_picture_stored_for_an_offset_is_the_one_shown_there(night: Night, n
         assert (stamp.category_id, stamp.session) == (int(game.id), number)
         assert stamp.moment_ms == round(1000 * moment_s)
         stamped += 1
-    assert stamped >= 3
+    assert stamped >= 2
 
 
 @pytest.mark.parametrize("name", ["two-days", "two-days-restart"])
@@ -147,9 +148,9 @@ def test_equal_pictures_have_equal_hashes_over_two_days(night: Night, name: str)
     hashes = defaultdict(set)
     for row in night.outcomes(name):
         hashes[night.shown_at(name, "chunked", row["offset_s"])].add(row["phash"])
-    assert len(hashes) == 6
+    assert len(hashes) == 4
     assert all(len(found) == 1 for found in hashes.values())
-    assert len(set.union(*hashes.values())) >= 4
+    assert len(set.union(*hashes.values())) >= 3
     offsets = [row["offset_s"] for row in night.outcomes(name)]
     assert min(offsets) < 6 * 3600 < 42 * 3600 < max(offsets)
     assert sum(VIDEO_IDS[name] in path for path in night.requests) <= 2 * len(offsets)
@@ -200,6 +201,50 @@ def test_muted_segments_are_asked_for_by_the_name_that_is_served(night: Night) -
         }
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "status"),
+    [
+        ("plain", "chunked/0.ts", 200),
+        ("plain", "chunked/9.ts", 403),
+        ("plain", "chunked/0.mp4", 403),
+        ("plain", "1440p60/index-dvr.m3u8", 403),
+        ("muted", "chunked/index-dvr.m3u8", 403),
+        ("muted", "chunked/2.ts", 403),
+        ("unmuted", "chunked/2-unmuted.ts", 403),
+        ("unmuted", "chunked/2-muted.ts", 200),
+        ("dead-variant", "chunked/index-dvr.m3u8", 403),
+        ("dead-variant", "240p12/index-dvr.m3u8", 200),
+        ("signed", "chunked/0.ts", 403),
+        ("signed", "chunked/0.ts?Signature=0", 403),
+        ("absolute", "chunked/0.ts", 200),
+        ("gone", "chunked/index-dvr.m3u8", 403),
+        ("highlight", "chunked/0.ts", 403),
+        ("highlight", "chunked/137.ts", 200),
+        ("byte-ranges", "chunked/0.ts", 403),
+        ("fmp4", "chunked/init-0.mp4", 200),
+        ("fmp4", "chunked/init-1.mp4", 403),
+        ("discontinuity", "chunked/init-1.mp4", 200),
+    ],
+)
+def test_what_is_not_there_or_not_allowed_is_refused_as_the_store_does(
+    night: Night, name: str, path: str, status: int
+) -> None:
+    video = night.video(name)
+    answer = requests.get(f"{night.server.origin}/cdn/{video.distribution}/{video.special}/{path}", timeout=30)
+    assert answer.status_code == status
+    if status == 403:
+        assert "<Code>AccessDenied</Code>" in answer.text
+    elsewhere = requests.get(f"{night.server.origin}/cdn/dother/{video.special}/{path}", timeout=30)
+    assert elsewhere.status_code == 403
+
+
+def test_an_unknown_scenario_is_a_usage_error_that_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["sandbox", "--scenario", "mutd"])
+    said = capsys.readouterr().err
+    assert all(name in said for name in ("mutd", "unmuted", "two-days"))
+
+
 def test_the_next_day_heals_what_had_not_gone(
     night: Night, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,7 +260,7 @@ def test_the_next_day_heals_what_had_not_gone(
     finally:
         server.world.now = tonight
     assert second["failed"] == {}
-    assert all(category["kept"] >= 3 for category in second["categories"].values())
+    assert all(category["kept"] >= 1 for category in second["categories"].values())
 
 
 @pytest.mark.parametrize(
