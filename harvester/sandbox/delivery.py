@@ -59,9 +59,10 @@ class Delivery:
     ``version``: text of the multivariant playlist, 1 with EXT-X-MEDIA, 2 without; None = as the path asks.
     ``sound_only``, ``no_source``: no picture is offered; no ``chunked``. ``denied``: folders whose media
     playlist answers 403. ``playlist``: file name of media playlists; "" = as the type of the video has it.
-    ``first_number``: number of the first file; a highlight keeps those of its broadcast. ``muted``: segments
-    whose sound was taken for copyright; ``lists_unmuted``: they are listed as ``-unmuted``, which answers 403.
-    ``old_names``: ``index-0000000001-xxxx.ts?start_offset=0``, as in 2015. ``uris``: how playlists point at files;
+    ``sound``: MPEG-TS segments hold silence beside the picture, as real ones hold sound. ``first_number``: number
+    of the first file; a highlight keeps those of its broadcast. ``muted``: segments whose sound was taken for
+    copyright; ``lists_unmuted``: they are listed as ``-unmuted``, which answers 403. ``old_names``:
+    ``index-0000000001-xxxx.ts?start_offset=0``, as in 2015. ``uris``: how playlists point at files;
     neither absolute nor signed ones were seen of VODs, HLS allows both. ``single_file``: segments are byte ranges
     of one file (not seen on Twitch either). ``dated``: EXT-X-PROGRAM-DATE-TIME, which some recordings of 2026
     have. ``extinf_errors_s``: added in turn to what EXTINF says; real ingests write 10.008 or 9.98.
@@ -76,6 +77,7 @@ class Delivery:
     denied: frozenset[str] = frozenset()
     withheld: tuple[Withheld, ...] = ()
     playlist: str = ""
+    sound: bool = False
     first_number: int = 0
     muted: range = range(0)
     lists_unmuted: bool = False

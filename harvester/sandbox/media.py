@@ -7,6 +7,7 @@ Only this module of the sandbox touches PyAV.
 
 from __future__ import annotations
 
+import heapq
 import io
 import math
 import os
@@ -106,9 +107,12 @@ class Reel:
         """RFC 6381 name."""
         return codec_name(self.codec, self.configuration)
 
-    def ts(self, gops: Sequence[int], at_s: float) -> bytes:
-        """The GOPs one after another as an MPEG-TS segment whose first picture is presented at ``at_s``."""
-        return self._remux("mpegts", {"mpegts_copyts": "1"}, gops, at_s)
+    def ts(self, gops: Sequence[int], at_s: float, *, sound: bool = False) -> bytes:
+        """The GOPs one after another as an MPEG-TS segment whose first picture is presented at ``at_s``.
+
+        ``sound``: beside them a track of silence.
+        """
+        return self._remux("mpegts", {"mpegts_copyts": "1"}, gops, at_s, sound=sound)
 
     def init(self) -> bytes:
         """Init section (ftyp, moov) of the fMP4 segments."""
@@ -150,27 +154,46 @@ class Reel:
         scaled = shown.reformat(width, height, "yuv420p", interpolation="AREA")
         return np.asarray(scaled.to_ndarray(), np.uint8)
 
-    def _remux(self, container: str, options: dict[str, str], gops: Sequence[int], at_s: float) -> bytes:
+    def _remux(
+        self, container: str, options: dict[str, str], gops: Sequence[int], at_s: float, *, sound: bool = False
+    ) -> bytes:
         buffer = io.BytesIO()
-        self._write(buffer, container, options, gops, at_s)
+        self._write(buffer, container, options, gops, at_s, sound=sound)
         return buffer.getvalue()
 
     def _write(
-        self, target: io.BytesIO | str, container: str, options: dict[str, str], gops: Sequence[int], at_s: float
+        self,
+        target: io.BytesIO | str,
+        container: str,
+        options: dict[str, str],
+        gops: Sequence[int],
+        at_s: float,
+        *,
+        sound: bool = False,
     ) -> None:
         with av.open(target, "w", format=container, options=options) as output:
             # PyAV looks for an encoder of the decoder's name, unless told to copy; dav1d has none.
             stream = output.add_stream_from_template(self._video, opaque=self.codec is Codec.AV1)
-            position = round(at_s / self._time_base)
-            for number in gops:
-                gop = self.gops[number]
-                for index, (data, pts, dts, duration) in enumerate(gop.samples):
-                    packet = av.Packet(data)
-                    packet.pts, packet.dts = pts - gop.start + position, dts - gop.start + position
-                    packet.duration, packet.time_base = duration, self._time_base
-                    packet.is_keyframe, packet.stream = index == 0, stream
-                    output.mux_one(packet)
-                position += gop.length
+            packets = self._packets(stream, gops, at_s)
+            if sound:
+                duration_s = sum(self.seconds(gop) for gop in gops)
+                silent = _silent_packets(_add_sound(output), duration_s, at_s)
+                packets = heapq.merge(packets, silent, key=lambda packet: (packet.dts or 0) * packet.time_base)
+            for packet in packets:
+                output.mux_one(packet)
+
+    def _packets(self, stream: av.VideoStream, gops: Sequence[int], at_s: float) -> Iterator[av.Packet]:
+        """The coded pictures of the GOPs, time-stamped from ``at_s`` on."""
+        position = round(at_s / self._time_base)
+        for number in gops:
+            gop = self.gops[number]
+            for index, (data, pts, dts, duration) in enumerate(gop.samples):
+                packet = av.Packet(data)
+                packet.pts, packet.dts = pts - gop.start + position, dts - gop.start + position
+                packet.duration, packet.time_base = duration, self._time_base
+                packet.is_keyframe, packet.stream = index == 0, stream
+                yield packet
+            position += gop.length
 
 
 def _decoded(decoder: av.VideoCodecContext, gop: Gop) -> Iterator[av.VideoFrame]:
@@ -217,14 +240,21 @@ def silence(duration_s: float, at_s: float) -> bytes:
     """An MPEG-TS segment of silent AAC, 48 kHz mono: what an audio-only rendition serves."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mpegts", options={"mpegts_copyts": "1"}) as output:
-        stream = output.add_stream("aac", rate=48_000, layout="mono")
-        for number in range(max(1, round(duration_s * 48_000 / 1024))):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
-            frame.pts = round(at_s * 48_000) + number * 1024
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        output.mux(list(_silent_packets(_add_sound(output), duration_s, at_s)))
     return buffer.getvalue()
+
+
+def _add_sound(output: av.container.OutputContainer) -> av.AudioStream:
+    return output.add_stream("aac", rate=48_000, layout="mono")
+
+
+def _silent_packets(stream: av.AudioStream, duration_s: float, at_s: float) -> Iterator[av.Packet]:
+    for number in range(max(1, round(duration_s * 48_000 / 1024))):
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
+        frame.pts = round(at_s * 48_000) + number * 1024
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,11 @@ class MediaReels:
         if not height:
             return silence(entry.duration_s, at_s)
         reel = self._reel(video.pieces[entry.piece], height)
-        return reel.fragment(entry.gops, at_s) if video.container == "fmp4" else reel.ts(entry.gops, at_s)
+        return (
+            reel.fragment(entry.gops, at_s)
+            if video.container == "fmp4"
+            else reel.ts(entry.gops, at_s, sound=delivery.sound)
+        )
 
     def _rendition(self, video: Video, height: int) -> RenditionInfo:
         reel = self._reel(video.pieces[-1], height)
@@ -158,8 +162,9 @@ class MediaReels:
             size = sum(self._reel(video.pieces[entry.piece], height).size_bytes(gop) for gop in entry.gops)
             peak = max(peak, size * 8 / entry.duration_s)
         folder = SOURCE_FOLDER if height == video.heights[0] else name
+        codecs = reel.codecs + (",mp4a.40.2" if video.delivery.sound else "")
         # 1.1: what MPEG-TS adds to the coded bytes.
-        return RenditionInfo(folder, name, reel.width, reel.height, reel.fps, reel.codecs, round(peak * 1.1))
+        return RenditionInfo(folder, name, reel.width, reel.height, reel.fps, codecs, round(peak * 1.1))
 
     def _cut(self, video: Video, height: int) -> Iterator[SegmentEntry]:
         """The segments as the playlist has them: EXTINF in whole milliseconds, with the errors meant to be."""

@@ -85,7 +85,13 @@ _QUAD_HD = Withheld(
 )
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("plain", "2001", "MPEG-TS in 10 s segments, five renditions and sound alone", (LADDER,)),
+    Scenario(
+        "plain",
+        "2001",
+        "MPEG-TS in 10 s segments, five renditions and sound alone",
+        (LADDER,),
+        deliver=_always(Delivery(sound=True)),
+    ),
     # Helix names no game of a video: its listing says that the category occurred, not where.
     Scenario(
         "chapters",
@@ -99,14 +105,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         "muted",
         "2003",
         "a muted stretch, listed as -muted in a playlist of its own name",
-        deliver=_always(Delivery(muted=range(2, 4), playlist="index-muted-AB12CD34EF.m3u8")),
+        deliver=_always(Delivery(muted=range(2, 4), playlist="index-muted-AB12CD34EF.m3u8", sound=True)),
     ),
     # Seen by several downloaders: the playlist names -unmuted, which is refused; -muted stands beside it.
     Scenario(
         "unmuted",
         "2004",
         "a muted stretch, listed as -unmuted, which answers 403",
-        deliver=_always(Delivery(muted=range(2, 4), lists_unmuted=True)),
+        deliver=_always(Delivery(muted=range(2, 4), lists_unmuted=True, sound=True)),
     ),
     Scenario(
         "sub-only",
@@ -281,7 +287,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "pts-wrap",
         "2032",
         "time stamps that run through the end of their 33 bits, inside a segment",
-        deliver=_always(Delivery(first_pts_s=PTS_WRAP_S - 25.5)),
+        deliver=_always(Delivery(first_pts_s=PTS_WRAP_S - 25.5, sound=True)),
     ),
     Scenario(
         "two-days-restart",

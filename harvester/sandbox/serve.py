@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ def serve(
     """
     world = world_from_index(footage) if footage else default_world()
     server = SandboxServer(with_scenarios(world, scenarios), port)
+    if scenarios:
+        print("encoding what the scenarios show, unless it is there from before", file=sys.stderr)
     with _stop_signals(stop or threading.Event()) as stopped, server.running():
         if config_out is not None:
             write_config(server, config_out)

@@ -11,7 +11,7 @@ from tests.unit.media.footage import Recipe, make
 
 def configuration(codec, **more):
     """The configuration record that libavformat writes for a small stream."""
-    with av.open(io.BytesIO(make(Recipe(codec=codec, container="mp4", frames=2, **more)))) as container:
+    with av.open(io.BytesIO(make(Recipe(codec=codec, container="mp4", **more)))) as container:
         return bytes(container.streams.video[0].codec_context.extradata)
 
 
