@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.sandbox.media import Encoding, encode
+from harvester.sandbox.encoding import Encoding
+from harvester.sandbox.media import encode
 from harvester.sandbox.stamp import Stamp, draw_stamp
 from harvester.sandbox.world import Coding, Piece
 

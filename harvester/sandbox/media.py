@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.filter
@@ -24,23 +25,13 @@ from numpy.typing import NDArray
 
 from harvester.model import Codec
 from harvester.sandbox.codec_names import codec_name
+from harvester.sandbox.encoding import Encoding
 
 #: SVT-AV1 writes a page about itself to stderr for every encode; it reads this when it is first opened.
 os.environ.setdefault("SVT_LOG", "1")
 
-#: Length of a closed GOP of everything encoded here; Twitch asks broadcasters for two seconds.
-GOP_S = 2
-
 #: Fragmented MP4 as a packager writes it: init section first, one moof and mdat per GOP, offsets relative to moof.
 _FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-
-#: Colour description written into the SPS: BT.709, limited range.
-_COLOURS = "colorprim=bt709:transfer=bt709:colormatrix=bt709:range="
-#: Closed GOPs of one length, two B-frames: parameters that x264 and x265 share, then those they do not.
-_CLOSED = "scenecut=0:open-gop=0:bframes=2:b-adapt=0"
-_X264 = "mbtree=0:threads=2:sliced-threads=0"
-_X265 = "pools=none:frame-threads=2:log-level=none"
-_SVT = "irefresh-type=2:scd=0:lp=2"
 
 DrawLuma = Callable[[NDArray[np.uint8], int], None]
 
@@ -182,7 +173,7 @@ class Reel:
             for packet in packets:
                 output.mux_one(packet)
 
-    def _packets(self, stream: av.VideoStream, gops: Sequence[int], at_s: float) -> Iterator[av.Packet]:
+    def _packets(self, stream: av.VideoStream, gops: Sequence[int], at_s: float) -> Iterator[av.Packet[Any]]:
         """The coded pictures of the GOPs, time-stamped from ``at_s`` on."""
         position = round(at_s / self._time_base)
         for number in gops:
@@ -248,42 +239,13 @@ def _add_sound(output: av.container.OutputContainer) -> av.AudioStream:
     return output.add_stream("aac", rate=48_000, layout="mono")
 
 
-def _silent_packets(stream: av.AudioStream, duration_s: float, at_s: float) -> Iterator[av.Packet]:
+def _silent_packets(stream: av.AudioStream, duration_s: float, at_s: float) -> Iterator[av.Packet[Any]]:
     for number in range(max(1, round(duration_s * 48_000 / 1024))):
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
         frame.pts = round(at_s * 48_000) + number * 1024
         yield from stream.encode(frame)
     yield from stream.encode(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How footage is encoded: closed GOPs of ``gop_frames`` pictures (0: two seconds), no other keyframes.
-
-    H.264 and HEVC have two B-frames in a row. ``fps``: 0 = as the source. ``rate``: parameters of
-    the encoder's rate control.
-    """
-
-    width: int
-    height: int
-    fps: Fraction | int = 0
-    rate: str = "crf=23"
-    preset: str = "veryfast"
-    filters: tuple[tuple[str, str], ...] = ()  # libavfilter (name, arguments), before scaling
-    codec: Codec = Codec.H264
-    gop_frames: int = 0
-
-    def encoder(self, fps: Fraction) -> tuple[str, dict[str, str]]:
-        """The libavcodec encoder and its options, which fix the GOP structure."""
-        keyint = self.gop_frames or round(GOP_S * fps)
-        if self.codec is Codec.AV1:
-            # irefresh-type 2: closed GOPs.
-            return "libsvtav1", {"preset": "12", "svtav1-params": f"{self.rate}:keyint={keyint}:{_SVT}"}
-        structure = f"{self.rate}:keyint={keyint}:min-keyint={keyint}:{_CLOSED}:{_COLOURS}"
-        if self.codec is Codec.HEVC:
-            return "libx265", {"preset": self.preset, "x265-params": f"{structure}limited:{_X265}"}
-        return "libx264", {"preset": self.preset, "x264-params": f"{structure}tv:{_X264}"}
 
 
 def encode(

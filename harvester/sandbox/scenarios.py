@@ -61,7 +61,9 @@ class Scenario:
     type: VodType = VodType.ARCHIVE
     age: timedelta = timedelta(days=2)
     deliver: Callable[[datetime], Delivery] = _PLAINLY
-    chapters: tuple[tuple[str, float, float], ...] = ()  # "" = its own game, else a name; start and length (s)
+    chapters: tuple[
+        tuple[str | None, float, float], ...
+    ] = ()  # game ("" = its own, None = unset), start, length (s)
     intro: bool = False
 
     @property
@@ -204,8 +206,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "odd-chapters",
         "2019",
-        "chapters of negative and zero length, and one of another game inside",
-        chapters=(("", 0, -5), ("Scenario prelude", 20, 10), ("", 15, 20), ("", 40, 0)),
+        "chapters of negative and zero length, one of another game inside, one without a game",
+        chapters=(("", 0, -5), ("Scenario prelude", 20, 10), ("", 15, 20), (None, 35, 3), ("", 40, 0)),
     ),
     Scenario(
         "fresh",

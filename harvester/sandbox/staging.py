@@ -30,6 +30,13 @@ def with_scenarios(world: World, names: Iterable[str]) -> World:
     )
 
 
+def _chapter_game(scenario: Scenario, name: str | None) -> str | None:
+    """Id of a chapter's category; None where none was set."""
+    if name is None:
+        return None
+    return (_other(name) if name else scenario.game).id
+
+
 def _other(name: str) -> Game:
     """The category of a chapter that is not the scenario's own."""
     return scenario_game(name, _OTHERS[name])
@@ -54,7 +61,7 @@ def _video(scenario: Scenario, sessions: tuple[Session, ...], world: World) -> V
         type=scenario.type,
         distribution="d" + "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=13)),
         chapters=tuple(
-            Chapter((_other(name) if name else scenario.game).id, start_s, length_s)
+            Chapter(_chapter_game(scenario, name), start_s, length_s)
             for name, start_s, length_s in scenario.chapters
         ),
         delivery=scenario.deliver(world.now),

@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from harvester.sandbox.media import Encoding, Reel, encode, silence
+from harvester.sandbox.encoding import Encoding
+from harvester.sandbox.media import Reel, encode, silence
 from tests.unit.sandbox.conftest import FPS, decoded, make_video
 
 GOP_PICTURES = 2 * FPS
