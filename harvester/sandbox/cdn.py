@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harvester.sandbox.playback import media_playlist, playlist_name, served_segment, single_file_name
-from harvester.sandbox.world import Video
+from harvester.sandbox.world import SegmentEntry, Video, World
 
 if TYPE_CHECKING:
     from harvester.sandbox.gql import Signer
@@ -20,6 +21,7 @@ _INIT = re.compile(r"init-(\d{1,9})\.mp4")
 class Shelf:
     """What lies under ``/cdn/<distribution>/<special>/<folder>/``. ``base``: scheme, host and port."""
 
+    world: World
     video: Video
     folder: str
     reels: MediaReels
@@ -37,7 +39,10 @@ class Shelf:
             return self._single_file(name, height)
         if match := _INIT.fullmatch(name):
             return self.reels.init(self.video, height, int(match[1]))
-        return self.reels.segment(self.video, height, served_segment(self.video, name, sound=not height))
+        number = served_segment(self.video, name, sound=not height)
+        if number >= len(self._aired(height)):
+            raise LookupError(name)
+        return self.reels.segment(self.video, height, number)
 
     def allows(self, name: str, signature: str) -> bool:
         """True if the request for a file carries the signature it needs, if it needs one."""
@@ -47,9 +52,13 @@ class Shelf:
     def _playlist(self, height: int) -> str:
         if self.folder in self.video.delivery.denied:
             raise LookupError(self.folder)
-        entries = self.reels.entries(self.video, height)
+        entries, ended = self._aired(height), self.world.ended(self.video)
         sizes = ((), ()) if not self.video.delivery.single_file else self._sizes(height)
-        return media_playlist(self.video, entries, sound=not height, uri=self._uri, sizes=sizes)
+        return media_playlist(self.video, entries, sound=not height, uri=self._uri, sizes=sizes, ended=ended)
+
+    def _aired(self, height: int) -> Sequence[SegmentEntry]:
+        """The segments that are there by the world's clock."""
+        return self.world.aired(self.video, self.reels.entries(self.video, height))
 
     def _sizes(self, height: int) -> tuple[list[int], list[int]]:
         inits, segments = self.reels.inits(self.video, height), self.reels.segments(self.video, height)

@@ -160,8 +160,9 @@ def media_playlist(
     sound: bool,
     uri: Callable[[str], str] = str,
     sizes: tuple[Sequence[int], Sequence[int]] = ((), ()),
+    ended: bool = True,
 ) -> str:
-    """The media playlist of one rendition. ``sound``: the audio-only one, MPEG-TS always.
+    """The media playlist of one rendition, ``ended`` if it is whole; ``sound``: that of sound alone, always TS.
 
     ``uri``: from a file's name to how it is listed. ``sizes``: bytes of each init section and of each segment,
     needed where they are ranges of a single file.
@@ -177,7 +178,9 @@ def media_playlist(
             lines.append(listing.init(entry.init))
             last_init = entry.init
         lines += listing.segment(number, entry)
-    return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
+    if ended:
+        lines.append("#EXT-X-ENDLIST")
+    return "\n".join(lines) + "\n"
 
 
 def _head(video: Video, entries: Sequence[SegmentEntry], *, fragmented: bool) -> Iterator[str]:

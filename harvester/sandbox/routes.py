@@ -209,7 +209,7 @@ class Routes:
         video = self._video_at(where["distribution"], where["special"])
         if video is None:
             return _denied()
-        shelf = Shelf(video, where["folder"], self.reels, self._signer, self.origin)
+        shelf = Shelf(self.world, video, where["folder"], self.reels, self._signer, self.origin)
         if not shelf.allows(where["name"], request.query.get("Signature", "")):
             return _denied()
         try:

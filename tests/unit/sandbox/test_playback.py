@@ -2,7 +2,7 @@ import base64
 import json
 import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -190,3 +190,19 @@ def test_what_is_not_offered_is_not_in_the_playlist(world):
     text = multivariant(delivered(world), [*INFOS, TALL], ORIGIN, version=2)
     assert 'STABLE-VARIANT-ID="720p12-portrait",IVS-NAME="720p12-portrait",IVS-GROUPS="portrait"' in text
     assert text.count('IVS-GROUPS="landscape"') == 2
+
+
+def test_a_growing_recording_has_no_end_yet(world):
+    growing = media_playlist(delivered(world), entries(2), sound=False, ended=False)
+    assert "ENDLIST" not in growing
+    assert media_playlist(delivered(world), entries(2), sound=False) == growing + "#EXT-X-ENDLIST\n"
+
+
+def test_a_live_video_holds_what_has_been_broadcast(world):
+    live = replace(world.videos[0], live=True, created_at=world.now - timedelta(seconds=7))
+    assert not world.ended(live)
+    assert world.aired(live, entries(9)) == entries(3)
+    assert world.aired(replace(live, live=False), entries(9)) == entries(9)
+    later = replace(world, now=world.now + timedelta(hours=1))
+    assert later.ended(live)
+    assert later.aired(live, entries(9)) == entries(9)
