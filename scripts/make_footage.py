@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harvester.sandbox.media import GOP_S, Encoding, encode
+from harvester.sandbox.encoding import GOP_S, Encoding
+from harvester.sandbox.media import encode
 
 FPS = 12
 #: Quantisers tried for keyframes, best first; at 28 they still look like the recording.

@@ -194,9 +194,16 @@ def _finish(report: RunReport, term: Terminal) -> None:
 @click.option(
     "--config-out", type=click.Path(path_type=Path, dir_okay=False), help="Write a ready configuration here."
 )
-def sandbox(footage: Path | None, port: int, config_out: Path | None) -> int:
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="NAME|all",
+    help="Add a VOD with one oddity of the real service, in a category named after it; an unknown name lists all.",
+)
+def sandbox(footage: Path | None, port: int, config_out: Path | None, scenarios: tuple[str, ...]) -> int:
     """Serve a small stand-in of Twitch on loopback, until interrupted."""
     from harvester.sandbox.serve import serve
 
-    serve(footage, port, config_out)
+    serve(footage, port, config_out, scenarios=scenarios)
     return 0

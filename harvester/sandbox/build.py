@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from harvester.model import SplitName, VodType
+from harvester.sandbox.delivery import PtsMode
 from harvester.sandbox.footage import PACKAGE_INDEX, Session, read_index
 from harvester.sandbox.world import (
     GOP_S,
@@ -27,7 +28,6 @@ from harvester.sandbox.world import (
     Game,
     Look,
     Piece,
-    PtsMode,
     Video,
     World,
     split_of,
@@ -204,7 +204,7 @@ class _Builder:
         )
 
     def _piece(self, session: Session, game: Game, look: int) -> Piece:
-        chosen = _look(self._random("look", session.slug, session.name, look)) if look else None
+        chosen = look_of(self._random("look", session.slug, session.name, look)) if look else None
         number = self.sessions.index(session)
         return Piece(session, number, chosen, int(game.id) if self.stamped else None)
 
@@ -274,7 +274,7 @@ def _container(order: int) -> Container:
     return "fmp4" if order % 3 == 2 else "ts"
 
 
-def _look(rng: random.Random) -> Look:
+def look_of(rng: random.Random) -> Look:
     scale = round(rng.uniform(0.70, 0.92), 3)
     left, top = round(rng.uniform(0, 1 - scale), 3), round(rng.uniform(0, 1 - scale), 3)
     tint = (rng.randrange(-10, 11), rng.randrange(-10, 11))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester.errors import ConfigError
+from harvester.model import Codec
 from harvester.text import printable
 
 #: Footage inside the package: five free games, two sessions each, credits beside it.
@@ -29,6 +30,7 @@ class FootageFile:
     width: int
     height: int
     size_bytes: int
+    codec: Codec = Codec.H264
 
 
 @dataclass(frozen=True, slots=True)

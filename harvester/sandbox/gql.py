@@ -83,8 +83,8 @@ class Gql:
         return {"data": {"video": asked}}
 
     def vod_token(self, variables: Document) -> Document:
-        """PlaybackAccessToken; null when the video is gone."""
-        video = self.world.video(str(variables.get("vodID")))
+        """PlaybackAccessToken; null when the video is gone, or too fresh."""
+        video = self.world.playable(str(variables.get("vodID")))
         if video is None:
             return {"videoPlaybackAccessToken": None}
         content = {

@@ -7,27 +7,31 @@ Only this module of the sandbox touches PyAV.
 
 from __future__ import annotations
 
+import heapq
 import io
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
-#: Length of a closed GOP of everything encoded here; Twitch asks broadcasters for two seconds.
-GOP_S = 2
+from harvester.model import Codec
+from harvester.sandbox.codec_names import codec_name
+from harvester.sandbox.encoding import Encoding
+
+#: SVT-AV1 writes a page about itself to stderr for every encode; it reads this when it is first opened.
+os.environ.setdefault("SVT_LOG", "1")
 
 #: Fragmented MP4 as a packager writes it: init section first, one moof and mdat per GOP, offsets relative to moof.
 _FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-
-#: Colour description written into the SPS: BT.709, limited range.
-_COLOURS = "colorprim=bt709:transfer=bt709:colormatrix=bt709:range=tv"
 
 DrawLuma = Callable[[NDArray[np.uint8], int], None]
 
@@ -42,7 +46,7 @@ class Gop:
 
 
 class Reel:
-    """The GOPs of one H.264 video file that start before ``until_s``, and their remuxes. Nothing is decoded.
+    """The GOPs of one video file that start before ``until_s``, and their remuxes. Nothing is decoded.
 
     Raises :class:`ValueError` for another codec or a file that does not start with a keyframe.
     """
@@ -51,8 +55,10 @@ class Reel:
         # Kept open: libavformat copies the codec parameters of an open stream into each remux.
         self._container = av.open(str(path))
         self._video = self._container.streams.video[0]
-        if self._video.codec_context.name != "h264":
-            raise ValueError(f"{path.name} is {self._video.codec_context.name}, the sandbox serves h264 only")
+        coded = self._video.codec_context.codec.canonical_name
+        if coded not in tuple(Codec):
+            raise ValueError(f"{path.name} is {coded}, the sandbox serves {', '.join(Codec)} only")
+        self.codec = Codec(coded)
         self._time_base = self._video.time_base or Fraction(1, 90_000)
         self.width, self.height = self._video.width, self._video.height
         self.fps = float(self._video.average_rate or 30)
@@ -75,6 +81,10 @@ class Reel:
             )
             yield Gop(starts[number], starts[number + 1] - starts[number], samples)
 
+    def start_s(self, gop: int) -> float:
+        """Where a GOP starts in the footage (s from the first picture)."""
+        return float((self.gops[gop].start - self.gops[0].start) * self._time_base)
+
     def seconds(self, gop: int) -> float:
         """Length of a GOP (s)."""
         return float(self.gops[gop].length * self._time_base)
@@ -85,12 +95,15 @@ class Reel:
 
     @property
     def codecs(self) -> str:
-        """RFC 6381 name: profile, constraints and level out of the avcC record (ISO/IEC 14496-15 §5.3.3)."""
-        return "avc1." + self.configuration[1:4].hex().upper()
+        """RFC 6381 name."""
+        return codec_name(self.codec, self.configuration)
 
-    def ts(self, gops: Sequence[int], at_s: float) -> bytes:
-        """The GOPs one after another as an MPEG-TS segment whose first picture is presented at ``at_s``."""
-        return self._remux("mpegts", {"mpegts_copyts": "1"}, gops, at_s)
+    def ts(self, gops: Sequence[int], at_s: float, *, sound: bool = False) -> bytes:
+        """The GOPs one after another as an MPEG-TS segment whose first picture is presented at ``at_s``.
+
+        ``sound``: beside them a track of silence.
+        """
+        return self._remux("mpegts", {"mpegts_copyts": "1"}, gops, at_s, sound=sound)
 
     def init(self) -> bytes:
         """Init section (ftyp, moov) of the fMP4 segments."""
@@ -132,26 +145,46 @@ class Reel:
         scaled = shown.reformat(width, height, "yuv420p", interpolation="AREA")
         return np.asarray(scaled.to_ndarray(), np.uint8)
 
-    def _remux(self, container: str, options: dict[str, str], gops: Sequence[int], at_s: float) -> bytes:
+    def _remux(
+        self, container: str, options: dict[str, str], gops: Sequence[int], at_s: float, *, sound: bool = False
+    ) -> bytes:
         buffer = io.BytesIO()
-        self._write(buffer, container, options, gops, at_s)
+        self._write(buffer, container, options, gops, at_s, sound=sound)
         return buffer.getvalue()
 
     def _write(
-        self, target: io.BytesIO | str, container: str, options: dict[str, str], gops: Sequence[int], at_s: float
+        self,
+        target: io.BytesIO | str,
+        container: str,
+        options: dict[str, str],
+        gops: Sequence[int],
+        at_s: float,
+        *,
+        sound: bool = False,
     ) -> None:
         with av.open(target, "w", format=container, options=options) as output:
-            stream = output.add_stream_from_template(self._video)
-            position = round(at_s / self._time_base)
-            for number in gops:
-                gop = self.gops[number]
-                for index, (data, pts, dts, duration) in enumerate(gop.samples):
-                    packet = av.Packet(data)
-                    packet.pts, packet.dts = pts - gop.start + position, dts - gop.start + position
-                    packet.duration, packet.time_base = duration, self._time_base
-                    packet.is_keyframe, packet.stream = index == 0, stream
-                    output.mux_one(packet)
-                position += gop.length
+            # PyAV looks for an encoder of the decoder's name, unless told to copy; dav1d has none.
+            stream = output.add_stream_from_template(self._video, opaque=self.codec is Codec.AV1)
+            packets = self._packets(stream, gops, at_s)
+            if sound:
+                duration_s = sum(self.seconds(gop) for gop in gops)
+                silent = _silent_packets(_add_sound(output), duration_s, at_s)
+                packets = heapq.merge(packets, silent, key=lambda packet: (packet.dts or 0) * packet.time_base)
+            for packet in packets:
+                output.mux_one(packet)
+
+    def _packets(self, stream: av.VideoStream, gops: Sequence[int], at_s: float) -> Iterator[av.Packet[Any]]:
+        """The coded pictures of the GOPs, time-stamped from ``at_s`` on."""
+        position = round(at_s / self._time_base)
+        for number in gops:
+            gop = self.gops[number]
+            for index, (data, pts, dts, duration) in enumerate(gop.samples):
+                packet = av.Packet(data)
+                packet.pts, packet.dts = pts - gop.start + position, dts - gop.start + position
+                packet.duration, packet.time_base = duration, self._time_base
+                packet.is_keyframe, packet.stream = index == 0, stream
+                yield packet
+            position += gop.length
 
 
 def _decoded(decoder: av.VideoCodecContext, gop: Gop) -> Iterator[av.VideoFrame]:
@@ -198,35 +231,21 @@ def silence(duration_s: float, at_s: float) -> bytes:
     """An MPEG-TS segment of silent AAC, 48 kHz mono: what an audio-only rendition serves."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mpegts", options={"mpegts_copyts": "1"}) as output:
-        stream = output.add_stream("aac", rate=48_000, layout="mono")
-        for number in range(max(1, round(duration_s * 48_000 / 1024))):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
-            frame.pts = round(at_s * 48_000) + number * 1024
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        output.mux(list(_silent_packets(_add_sound(output), duration_s, at_s)))
     return buffer.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How footage is encoded: libx264, closed two-second GOPs, two B-frames.
+def _add_sound(output: av.container.OutputContainer) -> av.AudioStream:
+    return output.add_stream("aac", rate=48_000, layout="mono")
 
-    ``fps``: 0 = as the source. ``rate``: x264 rate-control parameters.
-    """
 
-    width: int
-    height: int
-    fps: int = 0
-    rate: str = "crf=23"
-    preset: str = "veryfast"
-    filters: tuple[tuple[str, str], ...] = ()  # libavfilter (name, arguments), before scaling
-
-    def x264_params(self, fps: float) -> str:
-        """Everything that fixes the GOP structure, for ``x264-params``."""
-        keyint = round(GOP_S * fps)
-        structure = "scenecut=0:open-gop=0:bframes=2:b-adapt=0:mbtree=0:threads=2:sliced-threads=0"
-        return f"{self.rate}:keyint={keyint}:min-keyint={keyint}:{structure}:{_COLOURS}"
+def _silent_packets(stream: av.AudioStream, duration_s: float, at_s: float) -> Iterator[av.Packet[Any]]:
+    for number in range(max(1, round(duration_s * 48_000 / 1024))):
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
+        frame.pts = round(at_s * 48_000) + number * 1024
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
 
 
 def encode(
@@ -245,9 +264,10 @@ def encode(
     with av.open(str(source)) as container, av.open(str(target), "w", options={"movflags": "faststart"}) as output:
         video = container.streams.video[0]
         video.thread_type = "AUTO"
-        rate = Fraction(encoding.fps) if encoding.fps else Fraction(video.average_rate or 30)
-        options = {"preset": encoding.preset, "x264-params": encoding.x264_params(float(rate))}
-        stream = output.add_stream("libx264", rate=rate, options=options)
+        rate = Fraction(encoding.fps or video.average_rate or 30)
+        name, options = encoding.encoder(rate)
+        stream = output.add_stream(name, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = encoding.width, encoding.height, "yuv420p"
         first = round(start_s * rate)
         last = first + round(seconds * rate) if seconds is not None else None

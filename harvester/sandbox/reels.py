@@ -1,35 +1,38 @@
 """Which bytes belong to which path: segments, init sections and clips of a world, made when first asked for.
 
-Between the world (records) and :mod:`harvester.sandbox.media` (remux, encode). Everything is a pure function of
-the footage, so it is cached freely; encodes of varied footage go to a folder that outlives the process. Safe to
-call from several threads.
+Between the world (records) and :mod:`harvester.sandbox.media` (remux). Everything is a pure function of the
+footage, so it is cached freely. Safe to call from several threads.
 """
 
 from __future__ import annotations
 
-import getpass
-import hashlib
-import os
-import tempfile
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.sandbox.media import Encoding, Reel, encode, silence
-from harvester.sandbox.stamp import Stamp, draw_stamp
-from harvester.sandbox.world import AUDIO_FOLDER, Clip, Piece, RenditionInfo, SegmentEntry, Video, World
+from harvester.sandbox.encodes import Encodes
+from harvester.sandbox.media import Reel, silence
+from harvester.sandbox.world import (
+    AUDIO_FOLDER,
+    SOURCE_FOLDER,
+    Clip,
+    Piece,
+    RenditionInfo,
+    SegmentEntry,
+    Video,
+    World,
+)
 
-#: Part of every cache key: raise it when an encode would come out differently.
-ENCODE_VERSION = 1
 #: Remuxed bytes kept in memory; the whole package footage is a twentieth of it.
 KEPT_BYTES = 256 << 20
-#: Presentation time of the first picture of a recording with rising timestamps (s): never 0, as on Twitch.
-FIRST_PTS_S = 10.0
 
 
 class MediaReels:
@@ -37,7 +40,7 @@ class MediaReels:
 
     def __init__(self, world: World, cache_dir: Path | None = None) -> None:
         self._world = world
-        self._cache_dir = cache_dir or Path(tempfile.gettempdir()) / f"harvester-sandbox-{getpass.getuser()}"
+        self._encodes = Encodes(cache_dir)
         self._lock = threading.RLock()
         self._reels: dict[tuple[Piece, int], Reel] = {}
         self._renditions: dict[str, tuple[RenditionInfo, ...]] = {}
@@ -47,12 +50,7 @@ class MediaReels:
 
     def prepare(self) -> int:
         """Encode whatever this world needs and the cache folder lacks; returns how many files were encoded."""
-        return sum(
-            self._encoded(piece, file.height)[1]
-            for piece in self._world.pieces()
-            if piece.encoded
-            for file in piece.session.files
-        )
+        return self._encodes.prepare(self._world.pieces())
 
     def renditions(self, video: Video) -> tuple[RenditionInfo, ...]:
         """The video qualities of ``video``, source first."""
@@ -90,6 +88,37 @@ class MediaReels:
         reel = self._reel(video.pieces[entry.piece], height)
         return self._keep(("init", video.id, height, index), reel.init)
 
+    def inits(self, video: Video, height: int) -> list[bytes]:
+        """All init sections of a rendition, in order; none for MPEG-TS."""
+        if video.container != "fmp4" or not height:
+            return []
+        return [self.init(video, height, n) for n in sorted({entry.init for entry in self.entries(video, height)})]
+
+    def segments(self, video: Video, height: int) -> list[bytes]:
+        """All segments of a rendition."""
+        return [self.segment(video, height, number) for number in range(len(self.entries(video, height)))]
+
+    def shown_at(self, video: Video, height: int, offset_s: float) -> tuple[Piece, float]:
+        """Which footage a player shows ``offset_s`` into the video: the piece, and seconds into its session.
+
+        By the segments as they are listed: sum of EXTINF, then the pictures' own times. Raises
+        :class:`ValueError` outside the video.
+        """
+        entries = self.entries(video, height)
+        number = bisect_right(entries, offset_s + 1e-6, key=lambda entry: entry.start_s) - 1
+        if number < 0 or offset_s < 0 or offset_s >= entries[-1].start_s + entries[-1].duration_s:
+            raise ValueError(f"video {video.id} has nothing at {offset_s} s")
+        entry = entries[number]
+        piece = video.pieces[entry.piece]
+        reel = self._reel(piece, height)
+        inside_s = max(0.0, offset_s - entry.start_s)
+        *earlier, last = entry.gops
+        for gop in earlier:
+            if inside_s < reel.seconds(gop) - 1e-6:
+                return piece, reel.start_s(gop) + inside_s
+            inside_s -= reel.seconds(gop)
+        return piece, reel.start_s(last) + inside_s
+
     def clip(self, clip: Clip, height: int) -> bytes:
         """Bytes of a clip's MP4 of that height."""
         return self._keep(("clip", clip.id, height), partial(self._clip, clip, height))
@@ -112,58 +141,60 @@ class MediaReels:
         return reel.mp4(chosen or [0])
 
     def _segment(self, video: Video, height: int, entry: SegmentEntry) -> bytes:
-        at_s = FIRST_PTS_S + (entry.start_s if self._world.pts_mode == "rising" else 0.0)
+        delivery = video.delivery
+        rising = (delivery.pts_mode or self._world.pts_mode) == "rising"
+        at_s = delivery.first_pts_s + (entry.media_s if rising else 0.0)
         if not height:
             return silence(entry.duration_s, at_s)
         reel = self._reel(video.pieces[entry.piece], height)
-        return reel.fragment(entry.gops, at_s) if video.container == "fmp4" else reel.ts(entry.gops, at_s)
+        return (
+            reel.fragment(entry.gops, at_s)
+            if video.container == "fmp4"
+            else reel.ts(entry.gops, at_s, sound=delivery.sound)
+        )
 
     def _rendition(self, video: Video, height: int) -> RenditionInfo:
         reel = self._reel(video.pieces[-1], height)
-        name = f"{height}p{round(reel.fps)}"
+        lines = min(reel.width, reel.height)  # of a portrait rendition too: 1080p60-portrait is 1080 wide
+        name = f"{lines}p{round(reel.fps)}" + ("-portrait" if reel.height > reel.width else "")
         peak = 0.0
         for entry in self.entries(video, height):
             size = sum(self._reel(video.pieces[entry.piece], height).size_bytes(gop) for gop in entry.gops)
             peak = max(peak, size * 8 / entry.duration_s)
-        folder = "chunked" if height == video.heights[0] else name
+        folder = SOURCE_FOLDER if height == video.heights[0] else name
+        codecs = reel.codecs + (",mp4a.40.2" if video.delivery.sound else "")
         # 1.1: what MPEG-TS adds to the coded bytes.
-        return RenditionInfo(folder, name, reel.width, reel.height, reel.fps, reel.codecs, round(peak * 1.1))
+        return RenditionInfo(folder, name, reel.width, reel.height, reel.fps, codecs, round(peak * 1.1))
 
     def _cut(self, video: Video, height: int) -> Iterator[SegmentEntry]:
+        """The segments as the playlist has them: EXTINF in whole milliseconds, with the errors meant to be."""
+        listed_s = Decimal(0)
+        for number, entry in enumerate(self._cut_media(video, height)):
+            extinf_s = round(Decimal(entry.duration_s + video.delivery.extinf_error_s(number)), 3)
+            yield replace(entry, start_s=float(listed_s), duration_s=float(extinf_s))
+            listed_s += extinf_s
+
+    def _cut_media(self, video: Video, height: int) -> Iterator[SegmentEntry]:
+        """The segments at their true times."""
         start_s, init, last_configuration = 0.0, -1, b""
         for index, piece in enumerate(video.pieces):
             reel = self._reel(piece, height)
             changed = reel.configuration != last_configuration
             init, last_configuration = init + changed, reel.configuration
-            for first, gops in enumerate(_gop_runs(reel, video.cutting.segment_s, video.cutting.rolling)):
+            runs = [*_gop_runs(reel, video.cutting.segment_s, video.cutting.rolling)] * video.cutting.repeats
+            for first, gops in enumerate(runs):
                 duration_s = sum(reel.seconds(gop) for gop in gops)
                 discontinuity = changed and index > 0 and first == 0
-                yield SegmentEntry(index, gops, start_s, duration_s, init, discontinuity)
+                yield SegmentEntry(index, gops, start_s, duration_s, init, discontinuity, start_s)
                 start_s += duration_s
 
     def _reel(self, piece: Piece, height: int) -> Reel:
         with self._lock:
             key = (piece, height)
             if key not in self._reels:
-                path = self._encoded(piece, height)[0] if piece.encoded else piece.session.file(height).path
+                path = self._encodes.path(piece, height) if piece.encoded else piece.session.file(height).path
                 self._reels[key] = Reel(path, piece.session.seconds)
             return self._reels[key]
-
-    def _encoded(self, piece: Piece, height: int) -> tuple[Path, bool]:
-        """The encode of a varied piece, and whether it had to be made."""
-        target = self._cache_dir / f"{_cache_key(piece, height)}.mp4"
-        if target.is_file():
-            return target, False
-        self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = target.with_suffix(f".{os.getpid()}.{threading.get_ident()}.mp4")
-        file = piece.session.file(height)
-        encoding = Encoding(file.width, file.height, rate="crf=20", filters=tuple(_look_filters(piece)))
-        try:
-            encode(piece.session.files[0].path, unfinished, encoding, draw=_stamper(piece))
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return target, True
 
     def _keep(self, key: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
         with self._lock:
@@ -188,28 +219,3 @@ def _gop_runs(reel: Reel, segment_s: float, rolling: bool) -> Iterator[tuple[int
             length_s += reel.seconds(run[-1])
         yield tuple(run)
         first += 1 if rolling else len(run)
-
-
-def _cache_key(piece: Piece, height: int) -> str:
-    source = hashlib.sha256(piece.session.files[0].path.read_bytes()).hexdigest()
-    stamp = (piece.stamp_category, piece.number if piece.stamp_category is not None else None)
-    text = repr((ENCODE_VERSION, source, piece.look, stamp, height))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _look_filters(piece: Piece) -> Iterator[tuple[str, str]]:
-    look = piece.look
-    if look is None:
-        return
-    yield "crop", f"iw*{look.scale}:ih*{look.scale}:iw*{look.left}:ih*{look.top}"
-    if look.mirror:
-        yield "hflip", ""
-    yield "lutyuv", f"u=clip(val+{look.tint[0]}\\,16\\,240):v=clip(val+{look.tint[1]}\\,16\\,240)"
-
-
-def _stamper(piece: Piece) -> Callable[..., None] | None:
-    category = piece.stamp_category
-    if category is None:
-        return None
-    fps = piece.session.fps
-    return lambda luma, frame: draw_stamp(luma, Stamp(category, piece.number, round(1000 * frame / fps)))

@@ -19,8 +19,9 @@ from aiohttp import web
 
 from harvester.sandbox import helix
 from harvester.sandbox.buckets import HELIX_POINTS, RateBucket, bucket_from
+from harvester.sandbox.cdn import Shelf
 from harvester.sandbox.gql import Gql, Signer
-from harvester.sandbox.playback import media_playlist, multivariant, playlist_name
+from harvester.sandbox.playback import DEFAULT_CODECS, multivariant
 from harvester.sandbox.storyboards import Storyboards, listing, storyboard_path
 from harvester.sandbox.world import Video, World
 
@@ -37,8 +38,6 @@ DENIED = (
     "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 )
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_SEGMENT = re.compile(r"(\d{1,9})\.(ts|mp4)")
-_INIT = re.compile(r"init-(\d{1,9})\.mp4")
 
 
 def client_secret(seed: str) -> str:
@@ -181,9 +180,13 @@ class Routes:
         video = self.world.video(video_id)
         if video is None:
             return _usher_error(404, request, "transcode_does_not_exist", "transcode does not exist")
+        refusal = video.delivery.refusal_at(self.world.now)
+        if refusal is not None:
+            return _usher_error(refusal.status, request, refusal.code, refusal.message)
         renditions = await asyncio.to_thread(self.reels.renditions, video)
-        version = 2 if request.path.startswith("/vod/v2/") else 1
-        text = multivariant(video, renditions, self.origin, version=version)
+        version = video.delivery.version or (2 if request.path.startswith("/vod/v2/") else 1)
+        codecs = request.query.get("supported_codecs", DEFAULT_CODECS).split(",")
+        text = multivariant(video, renditions, self.origin, version=version, codecs=codecs)
         return web.Response(text=text, content_type=PLAYLIST_TYPE)
 
     async def cdn(self, request: web.Request) -> web.Response:
@@ -192,22 +195,19 @@ class Routes:
         video = self._video_at(where["distribution"], where["special"])
         if video is None:
             return _denied()
-        height = await asyncio.to_thread(self.reels.height_of, video, where["folder"])
-        if height is None:
+        shelf = Shelf(self.world, video, where["folder"], self.reels, self._signer, self.origin)
+        if not shelf.allows(where["name"], request.query.get("Signature", "")):
             return _denied()
-        if where["name"] == playlist_name(video):
-            entries = await asyncio.to_thread(self.reels.entries, video, height)
-            response = web.Response(
-                text=media_playlist(video, entries, sound=not height), content_type=PLAYLIST_TYPE
-            )
-            response.enable_compression()
-            return response
         try:
-            data = await self._media(video, height, where["name"])
+            found = await asyncio.to_thread(shelf.read, where["name"])
         except LookupError:
             return _denied()
+        if isinstance(found, str):
+            response = web.Response(text=found, content_type=PLAYLIST_TYPE)
+            response.enable_compression()  # with gzip or deflate, if the client takes it
+            return response
         kind = "video/MP2T" if where["name"].endswith(".ts") else "video/mp4"
-        return ranged(request, data, kind, video.created_at)
+        return ranged(request, found, kind, video.created_at)
 
     async def storyboard(self, request: web.Request) -> web.Response:
         """The seek previews of a VOD: the file that lists them, or one of its sheets. Unsigned."""
@@ -238,21 +238,9 @@ class Routes:
         data = await asyncio.to_thread(self.reels.clip, clip, height)
         return ranged(request, data, "video/mp4", clip.created_at)
 
-    async def _media(self, video: Video, height: int, name: str) -> bytes:
-        """A segment or init section by file name. Raises LookupError if there is none of that name."""
-        container = "mp4" if video.container == "fmp4" and height else "ts"
-        if match := _SEGMENT.fullmatch(name):
-            if match[2] != container:
-                raise LookupError(name)
-            return await asyncio.to_thread(self.reels.segment, video, height, int(match[1]))
-        if match := _INIT.fullmatch(name):
-            return await asyncio.to_thread(self.reels.init, video, height, int(match[1]))
-        raise LookupError(name)
-
     def _video_at(self, distribution: str, special: str) -> Video | None:
-        return next(
-            iter(self.world.find_videos(lambda v: v.distribution == distribution and v.special == special)), None
-        )
+        found = self.world.find_videos(lambda v: v.distribution == distribution and v.special == special)
+        return next((video for video in found if not video.delivery.gone), None)
 
     def _verified(self, value: str, signature: str) -> dict[str, Any] | None:
         return self._signer.verified(value, signature, self.world.now.timestamp())

@@ -8,17 +8,18 @@ stands still until it is set, so that the same request has the same answer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Literal
 
 from harvester.model import SplitName, VodType
+from harvester.sandbox.delivery import PLAIN, Delivery, PtsMode
 from harvester.sandbox.footage import Session
 from harvester.sandbox.quirks import ListingQuirks
 
 Container = Literal["ts", "fmp4"]
-PtsMode = Literal["rising", "restart"]
 #: How a clip misbehaves: it has no answer, lists no files or not the tallest, lists portrait files among the
 #: others, its object is dead, its signatures have expired before they are used.
 ClipCondition = Literal["fine", "null", "no-files", "part-files", "portrait-listed", "dead", "expired"]
@@ -26,6 +27,8 @@ ClipCondition = Literal["fine", "null", "no-files", "part-files", "portrait-list
 #: Length of a GOP of the footage, as its description promises (s).
 GOP_S = 2.0
 
+#: The rendition that is the broadcaster's own stream.
+SOURCE_FOLDER = "chunked"
 #: The rendition that is sound alone, and its bits per second.
 AUDIO_FOLDER = "audio_only"
 AUDIO_BANDWIDTH = 64_000
@@ -71,18 +74,36 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Coding:
+    """How a piece is encoded anew. ``fps`` None: as the footage; ``gop_frames`` 0: GOPs of two seconds."""
+
+    fps: Fraction | None = None
+    gop_frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """Footage shown in a video: a session in one look. ``number`` is what its stamp carries, if it has one."""
+    """Footage shown in a video: a session in one look. ``number`` is what its stamp carries, if it has one.
+
+    With a ``coding`` the sizes and codecs of the session's files are those to encode; their path is the source.
+    """
 
     session: Session
     number: int
     look: Look | None = None
     stamp_category: int | None = None  # category id to stamp into the pictures; None = no stamp
+    coding: Coding | None = None
+    drawing: Literal["menu"] | None = None  # what is drawn over the whole picture
 
     @property
     def encoded(self) -> bool:
         """True if the pictures differ from the footage file, so that an encode must exist."""
-        return self.look is not None or self.stamp_category is not None
+        return any(change is not None for change in (self.look, self.stamp_category, self.coding, self.drawing))
+
+    @property
+    def fps(self) -> float:
+        """Pictures per second."""
+        return float(self.coding.fps) if self.coding and self.coding.fps else self.session.fps
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +112,17 @@ class Cutting:
 
     ``segment_s``: least length; a segment ends with the GOP that reaches it. ``rolling``: segment k starts with
     GOP k of the footage and goes on with the next ones (wrapping), so that little footage gives many segments
-    with different heads; the video then is ``segment_s / GOP_S`` times as long as its footage.
+    with different heads; the video then is ``segment_s / GOP_S`` times as long as its footage. ``repeats``: how
+    often each piece is shown, one time after the other.
     """
 
     segment_s: float
     rolling: bool = False
+    repeats: int = 1
 
     def duration_s(self, footage_s: float) -> float:
         """Length of a video of that much footage."""
-        return footage_s / GOP_S * self.segment_s if self.rolling else footage_s
+        return self.repeats * (footage_s / GOP_S * self.segment_s if self.rolling else footage_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +137,12 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A VOD. ``created_at``: start of the stream, UTC."""
+    """A VOD. ``created_at``: start of the stream, UTC.
+
+    ``live``: it is being broadcast from ``created_at`` on, and what the world's clock has not reached is not there
+    yet. ``listing_ahead_s``: the duration that Helix lists runs ahead of the playlist by this (s; negative: it
+    lags) as long as the broadcast goes on. That they differ at all is unverified; nothing promises they agree.
+    """
 
     id: str
     stream_id: str | None
@@ -130,6 +158,9 @@ class Video:
     type: VodType
     distribution: str  # host part of its CDN path
     chapters: tuple[Chapter, ...] = ()
+    live: bool = False
+    listing_ahead_s: float = 0.0
+    delivery: Delivery = PLAIN
 
     @property
     def duration_s(self) -> float:
@@ -152,7 +183,7 @@ class Video:
     def footage_at(self, offset_s: float) -> tuple[Piece, float]:
         """Which footage plays ``offset_s`` into the video: the piece, and seconds from the start of its session.
 
-        Raises :class:`ValueError` outside the video.
+        For GOPs of :data:`GOP_S` and true EXTINF. Raises :class:`ValueError` outside the video.
         """
         position = offset_s
         for piece in self.pieces:
@@ -164,7 +195,7 @@ class Video:
 
     def _footage_second(self, piece: Piece, position: float) -> float:
         if not self.cutting.rolling:
-            return position
+            return position % piece.session.seconds
         segment, inside = divmod(position, self.cutting.segment_s)
         return (segment * GOP_S + inside) % piece.session.seconds
 
@@ -206,10 +237,24 @@ class RenditionInfo:
     codecs: str
     bandwidth: int  # bits per second of its heaviest segment
 
+    @property
+    def source(self) -> bool:
+        """What the broadcaster sent, not a transcode."""
+        return self.folder == SOURCE_FOLDER
+
+    @property
+    def portrait(self) -> bool:
+        """Higher than wide."""
+        return self.height > self.width
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """One segment of a media playlist. ``init``: index of its init section (fMP4); ``start_s`` in the video."""
+    """One segment of a media playlist. ``init``: index of its init section (fMP4).
+
+    ``start_s``, ``duration_s``: as the playlist has them (sum of EXTINF, EXTINF). ``media_s``: where its pictures
+    stand in the recording, by which they are time-stamped.
+    """
 
     piece: int
     gops: tuple[int, ...]
@@ -217,6 +262,7 @@ class SegmentEntry:
     duration_s: float
     init: int = 0
     discontinuity: bool = False
+    media_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -250,7 +296,12 @@ class World:
     def video(self, video_id: str) -> Video | None:
         """The video of that id, if it exists now."""
         video = self._video_by_id.get(video_id)
-        return video if video and video.created_at <= self.now else None
+        return video if video and video.created_at <= self.now and not video.delivery.gone else None
+
+    def playable(self, video_id: str) -> Video | None:
+        """The video of that id, if there is a playback token for it now."""
+        video = self.video(video_id)
+        return video if video and (video.delivery.token_from or self.now) <= self.now else None
 
     def clip(self, slug: str) -> Clip | None:
         """The clip of that slug (case-sensitive), if it exists now."""
@@ -271,6 +322,26 @@ class World:
 
     def _of(self, game_id: str) -> tuple[list[Video], list[Clip]]:
         return self._by_game.setdefault(game_id, ([], []))
+
+    def ended(self, video: Video) -> bool:
+        """True once nothing will be added to the video."""
+        return not video.live or self.now >= video.created_at + timedelta(seconds=video.duration_s)
+
+    def listed_s(self, video: Video) -> float:
+        """Length of the video as Helix lists it now (s)."""
+        if self.ended(video):
+            return video.duration_s
+        return max(0.0, self._on_air_s(video) + video.listing_ahead_s)
+
+    def aired(self, video: Video, entries: Sequence[SegmentEntry]) -> Sequence[SegmentEntry]:
+        """Those of the video's segments that are there now: the ones that have been broadcast to their end."""
+        if self.ended(video):
+            return entries
+        shown_s = self._on_air_s(video) + 1e-6  # sums of durations are floats
+        return [entry for entry in entries if entry.start_s + entry.duration_s <= shown_s]
+
+    def _on_air_s(self, video: Video) -> float:
+        return (self.now - video.created_at).total_seconds()
 
     def pieces(self) -> list[Piece]:
         """Every piece of footage shown anywhere, each once."""

@@ -6,8 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from harvester.sandbox.media import Encoding, Reel, encode, silence
-from tests.unit.sandbox.conftest import FPS, decoded
+from harvester.sandbox.encoding import Encoding
+from harvester.sandbox.media import Reel, encode, silence
+from tests.unit.sandbox.conftest import FPS, decoded, make_video
 
 GOP_PICTURES = 2 * FPS
 
@@ -107,7 +108,7 @@ def test_an_encode_has_closed_two_second_gops_and_the_pictures_asked_for(tmp_pat
     assert abs(np.median(left) - np.median(right)) < 2
 
 
-def test_only_h264_is_taken(tmp_path):
+def test_only_codecs_of_the_dataset_are_taken(tmp_path):
     path = tmp_path / "other.mp4"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("mpeg4", rate=5)
@@ -115,5 +116,21 @@ def test_only_h264_is_taken(tmp_path):
         for _ in range(5):
             output.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
         output.mux(stream.encode(None))
-    with pytest.raises(ValueError, match="h264 only"):
+    with pytest.raises(ValueError, match="mpeg4, the sandbox serves h264, hevc, av1 only"):
         Reel(path)
+
+
+def test_silence_beside_the_pictures_leaves_them_as_they_are(tmp_path):
+    make_video(tmp_path / "a.mp4", 60, seconds=4)
+    reel = Reel(tmp_path / "a.mp4")
+    with_sound = reel.ts([0, 1], 50.0, sound=True)
+    for (time, luma), (expected_time, expected) in zip(
+        decoded(with_sound), decoded(reel.ts([0, 1], 50.0)), strict=True
+    ):
+        assert time == pytest.approx(expected_time)
+        assert np.array_equal(luma, expected)
+    with av.open(io.BytesIO(with_sound)) as container:
+        times = [float(p.pts * p.time_base) for p in container.demux(audio=0) if p.size]
+    assert len(times) == round(4 * 48_000 / 1024) + 1
+    assert 49.9 < times[0] <= 50.0
+    assert 53.9 < times[-1] < 54.1

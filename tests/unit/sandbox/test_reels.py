@@ -7,8 +7,11 @@ import pytest
 
 from harvester.sandbox import reels as reels_module
 from harvester.sandbox.build import world_from_index
+from harvester.sandbox.delivery import PTS_WRAP_S, Delivery
+from harvester.sandbox.footage import FootageFile
 from harvester.sandbox.reels import MediaReels
 from harvester.sandbox.stamp import read_stamp
+from harvester.sandbox.world import Coding, Cutting
 from tests.unit.sandbox.conftest import FPS, decoded, entry, make_video
 
 
@@ -133,3 +136,73 @@ def test_renditions_of_the_package_are_described_truly():
     assert reels.height_of(video, "audio_only") == 0
     assert reels.height_of(video, "360p12") == 360
     assert reels.height_of(video, "1080p60") is None
+
+
+def delivered(world, login, **fields):
+    return replace(by_login(world, login), delivery=Delivery(**fields))
+
+
+def test_listed_times_err_as_they_are_meant_to_and_pictures_do_not(tiny_index):
+    world = world_from_index(tiny_index)
+    video = delivered(world, "ann", extinf_errors_s=(0.008, -0.0204), first_pts_s=500.0)
+    reels = MediaReels(world)
+    entries = reels.entries(video, 180)
+    assert [item.duration_s for item in entries] == [4.008, 3.98, 4.008]
+    assert [item.start_s for item in entries] == [0.0, 4.008, 7.988]
+    times = [decoded(reels.segment(video, 180, number))[0][0] for number in range(3)]
+    assert times == pytest.approx([500.0, 504.0, 508.0])
+    restarting = delivered(world, "ann", pts_mode="restart")
+    assert decoded(MediaReels(world).segment(restarting, 180, 2))[0][0] == pytest.approx(10.0)
+
+
+def test_what_is_shown_at_any_time_is_what_the_segment_holds_there(tmp_path, tiny_index):
+    """In a pool of segments that wraps and repeats, with EXTINF that errs."""
+    world = world_from_index(tiny_index, multiply=2, stamped=True)
+    video = by_login(world, "cleo")
+    cutting, delivery = Cutting(10.0, rolling=True, repeats=2), Delivery(extinf_errors_s=(0.01, 0.003))
+    video = replace(video, container="ts", cutting=cutting, delivery=delivery)
+    reels = MediaReels(world, tmp_path)
+    entries = reels.entries(video, 180)
+    assert len(entries) == 12
+    assert video.duration_s == 120
+    for number, item in enumerate(entries):
+        found = decoded(reels.segment(video, 180, number))
+        for time, luma in found:
+            piece, moment_s = reels.shown_at(video, 180, item.start_s + time - found[0][0])
+            assert read_stamp(luma).moment_ms == round(1000 * moment_s)
+            assert piece == video.pieces[0]
+    for outside in (-0.1, entries[-1].start_s + entries[-1].duration_s):
+        with pytest.raises(ValueError, match="nothing"):
+            reels.shown_at(video, 180, outside)
+
+
+def test_time_stamps_run_through_the_end_of_33_bits(tiny_index):
+    world = world_from_index(tiny_index)
+    video = delivered(world, "ann", first_pts_s=PTS_WRAP_S - 5.0)
+    raw = MediaReels(world).segment(video, 180, 1)  # from one second before the end to three after it
+    stamps = sorted(set(pes_times(raw)))
+    assert stamps[0] < 4 * 90_000 < 2**33 - 2 * 90_000 < stamps[-1] < 2**33
+
+
+def pes_times(data):
+    """Presentation times (90 kHz) out of the PES headers of an MPEG-TS (ISO/IEC 13818-1 §2.4.3.7)."""
+    at = data.find(b"\x00\x00\x01\xe0")
+    while at >= 0:
+        a, b, c, d, e = data[at + 9 : at + 14]
+        yield (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1
+        at = data.find(b"\x00\x00\x01\xe0", at + 4)
+
+
+def test_pieces_of_other_sizes_share_a_rendition_and_portraits_are_named(tmp_path, tiny_index):
+    world = world_from_index(tiny_index)
+    video = by_login(world, "ann")
+    session = video.pieces[0].session
+    path = session.files[0].path
+    files = (FootageFile(path, 320, 180, 0), FootageFile(path, 180, 320, 0))
+    tall = replace(video.pieces[0], session=replace(session, files=files), coding=Coding())
+    reels = MediaReels(world, tmp_path)
+    infos = reels.renditions(replace(video, pieces=(tall,)))
+    assert [(info.folder, info.width, info.height, info.portrait) for info in infos] == [
+        ("chunked", 320, 180, False),
+        ("180p6-portrait", 180, 320, True),
+    ]
