@@ -14,7 +14,8 @@ from harvester.errors import UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
 from harvester.pipeline.naming import category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
-from harvester.sampling.plan import Wish, target_limit
+from harvester.sampling.parts import next_part
+from harvester.sampling.plan import Wish
 from harvester.store.ledger import Ledger
 
 #: Settings that leave sources of a category out.
@@ -151,6 +152,7 @@ class Lister:
     ) -> tuple[list[Wish], Counter[str]]:
         """``again``: sources that a pass has listed and not finished are taken up now, for what is undecided."""
         known = self.ledger.known_sources(category.id)
+        growing = self.ledger.unfinished_vods(category.id)
         unfinished = self.ledger.unfinished_sources(category.id) if again else set()
         wishes: list[Wish] = []
         left_out: Counter[str] = Counter()
@@ -158,6 +160,8 @@ class Lister:
             if self.forgotten(source):
                 left_out["forgotten"] += 1
             elif (source.kind, source.id) in unfinished and (wish := self._rest(source)) is not None:
+                wishes.append(wish)
+            elif source.kind == "vod" and source.id in growing and (wish := self._more(source)) is not None:
                 wishes.append(wish)
             elif (source.kind, source.id) in known:
                 left_out["known"] += 1
@@ -186,7 +190,13 @@ class Lister:
     def _rest(self, source: Source) -> Wish | None:
         """The targets of a source that are not decided; None if all are."""
         decided = self.ledger.decided_targets(source.category_id, source.kind, source.id)
-        if not decided:
-            return Wish(source)
-        targets = tuple(k for k in range(target_limit(source, self.sample)) if k not in decided)
+        parts = self.ledger.parts_of(source.category_id, source.kind, source.id)
+        if not decided and len(parts) < 2:
+            return Wish(source, part=parts[0] if parts else None)
+        targets = tuple(k for part in parts for k in part.numbers if k not in decided)
         return Wish(source, targets) if targets else None
+
+    def _more(self, source: Source) -> Wish | None:
+        """What a VOD that was live has grown by since it was sampled; None if that is not worth a visit yet."""
+        part = next_part(source, self.ledger.parts_of(source.category_id, source.kind, source.id), self.sample)
+        return part and Wish(source, part=part)
