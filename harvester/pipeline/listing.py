@@ -152,24 +152,31 @@ class Lister:
     ) -> tuple[list[Wish], Counter[str]]:
         """``again``: sources that a pass has listed and not finished are taken up now, for what is undecided."""
         known = self.ledger.known_sources(category.id)
-        growing = self.ledger.unfinished_vods(category.id)
+        growing = self.ledger.growing_sources(category.id)
         unfinished = self.ledger.unfinished_sources(category.id) if again else set()
         wishes: list[Wish] = []
         left_out: Counter[str] = Counter()
         for source in sources:
+            key = (source.kind, source.id)
             if self.forgotten(source):
                 left_out["forgotten"] += 1
-            elif (source.kind, source.id) in unfinished and (wish := self._rest(source)) is not None:
+            elif (wish := self._again(source, unfinished, growing)) is not None:
                 wishes.append(wish)
-            elif source.kind == "vod" and source.id in growing and (wish := self._more(source)) is not None:
-                wishes.append(wish)
-            elif (source.kind, source.id) in known:
+            elif key in known:
                 left_out["known"] += 1
             elif source.duration_s <= 0:
                 left_out["no-duration"] += 1
             else:
                 wishes.append(Wish(source))
         return wishes, left_out
+
+    def _again(
+        self, source: Source, unfinished: set[tuple[SourceKind, str]], growing: set[tuple[SourceKind, str]]
+    ) -> Wish | None:
+        """What there is to do for a source that has been visited: what is undecided, or what came to it."""
+        key = (source.kind, source.id)
+        wish = self._rest(source) if key in unfinished else None
+        return self._more(source) if wish is None and key in growing else wish
 
     def retries(self, category: Category, request: Request) -> list[Wish]:
         """Failures that were due again when the run started, for a further pass of the same run."""
@@ -199,4 +206,4 @@ class Lister:
     def _more(self, source: Source) -> Wish | None:
         """What a VOD that was live has grown by since it was sampled; None if that is not worth a visit yet."""
         part = next_part(source, self.ledger.parts_of(source.category_id, source.kind, source.id), self.sample)
-        return part and Wish(source, part=part)
+        return None if part is None else Wish(source, part=part)

@@ -44,8 +44,8 @@ def _variant(folder: str, name: str, attributes: str, version: int, *, source: b
     return [f'#EXT-X-STREAM-INF:{attributes},STABLE-VARIANT-ID="{name}",IVS-NAME="{label}",{groups}{mark}']
 
 
-def media_playlist(video: Video, entries: Sequence[SegmentEntry], *, sound: bool) -> str:
-    """The media playlist of one rendition. ``sound``: the audio-only one, MPEG-TS always."""
+def media_playlist(video: Video, entries: Sequence[SegmentEntry], *, sound: bool, ended: bool = True) -> str:
+    """The media playlist of one rendition, ``ended`` if it is whole; ``sound``: that of sound alone, always TS."""
     fragmented = video.container == "fmp4" and not sound
     total_s = sum(entry.duration_s for entry in entries)
     lines = [
@@ -66,4 +66,6 @@ def media_playlist(video: Video, entries: Sequence[SegmentEntry], *, sound: bool
             lines.append(f'#EXT-X-MAP:URI="init-{entry.init}.mp4"')
             last_init = entry.init
         lines += [f"#EXTINF:{entry.duration_s:.3f},", f"{number}.{'mp4' if fragmented else 'ts'}"]
-    return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
+    if ended:
+        lines.append("#EXT-X-ENDLIST")
+    return "\n".join(lines) + "\n"

@@ -210,10 +210,9 @@ class Routes:
         if height is None:
             return _denied()
         if where["name"] == playlist_name(video):
-            entries = await asyncio.to_thread(self.reels.entries, video, height)
-            response = web.Response(
-                text=media_playlist(video, entries, sound=not height), content_type=PLAYLIST_TYPE
-            )
+            entries = self.world.aired(video, await asyncio.to_thread(self.reels.entries, video, height))
+            text = media_playlist(video, entries, sound=not height, ended=self.world.ended(video))
+            response = web.Response(text=text, content_type=PLAYLIST_TYPE)
             response.enable_compression()
             return response
         try:
@@ -257,6 +256,9 @@ class Routes:
         container = "mp4" if video.container == "fmp4" and height else "ts"
         if match := _SEGMENT.fullmatch(name):
             if match[2] != container:
+                raise LookupError(name)
+            entries = await asyncio.to_thread(self.reels.entries, video, height)
+            if int(match[1]) >= len(self.world.aired(video, entries)):
                 raise LookupError(name)
             return await asyncio.to_thread(self.reels.segment, video, height, int(match[1]))
         if match := _INIT.fullmatch(name):

@@ -8,7 +8,7 @@ stands still until it is set, so that the same request has the same answer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -113,7 +113,12 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A VOD. ``created_at``: start of the stream, UTC."""
+    """A VOD. ``created_at``: start of the stream, UTC.
+
+    ``live``: it is being broadcast from ``created_at`` on, and what the world's clock has not reached is not there
+    yet. ``listing_ahead_s``: the duration that Helix lists runs ahead of the playlist by this (s; negative: it
+    lags) as long as the broadcast goes on. That they differ at all is unverified; nothing promises they agree.
+    """
 
     id: str
     stream_id: str | None
@@ -129,6 +134,8 @@ class Video:
     type: VodType
     distribution: str  # host part of its CDN path
     chapters: tuple[Chapter, ...] = ()
+    live: bool = False
+    listing_ahead_s: float = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -258,6 +265,26 @@ class World:
         """Existing clips that ``wanted`` accepts, most views first."""
         found = [clip for clip in self.clips if clip.created_at <= self.now and wanted(clip)]
         return sorted(found, key=lambda clip: (-clip.views, clip.id))
+
+    def ended(self, video: Video) -> bool:
+        """True once nothing will be added to the video."""
+        return not video.live or self.now >= video.created_at + timedelta(seconds=video.duration_s)
+
+    def listed_s(self, video: Video) -> float:
+        """Length of the video as Helix lists it now (s)."""
+        if self.ended(video):
+            return video.duration_s
+        return max(0.0, self._on_air_s(video) + video.listing_ahead_s)
+
+    def aired(self, video: Video, entries: Sequence[SegmentEntry]) -> Sequence[SegmentEntry]:
+        """Those of the video's segments that are there now: the ones that have been broadcast to their end."""
+        if self.ended(video):
+            return entries
+        shown_s = self._on_air_s(video) + 1e-6  # sums of durations are floats
+        return [entry for entry in entries if entry.start_s + entry.duration_s <= shown_s]
+
+    def _on_air_s(self, video: Video) -> float:
+        return (self.now - video.created_at).total_seconds()
 
     def pieces(self) -> list[Piece]:
         """Every piece of footage shown anywhere, each once."""

@@ -30,15 +30,15 @@ class Parts:
         )
         return tuple(part_from(row) for row in rows)
 
-    def unfinished_vods(self, category_id: str) -> set[str]:
-        """Ids of the category's VODs that had not ended when they were last sampled: more may have come."""
+    def growing_sources(self, category_id: str) -> set[tuple[SourceKind, str]]:
+        """Sources of the category that had not ended when they were last sampled: more may have come."""
         rows = self._database.rows(
-            "SELECT source_id FROM parts p WHERE category_id = ? AND kind = 'vod' AND ended = 0"
-            " AND first_k = (SELECT max(first_k) FROM parts WHERE category_id = p.category_id"
+            "SELECT p.kind, p.source_id FROM parts p WHERE p.category_id = ? AND p.ended = 0"
+            " AND p.first_k = (SELECT max(first_k) FROM parts WHERE category_id = p.category_id"
             " AND kind = p.kind AND source_id = p.source_id)",
             category_id,
         )
-        return {source_id for (source_id,) in rows}
+        return {(kind, source_id) for kind, source_id in rows}
 
     def remember_opened(self, source: Source, parts: Sequence[Part]) -> None:
         """Commit what opening a source has found of ``parts``; what is known of a part already stays."""
