@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -138,7 +139,9 @@ class Opener:
         answer = await self._transport.get(
             rendition.url, kind=RequestKind.PLAYLIST, limit_bytes=PLAYLIST_LIMIT_BYTES, is_foreign=is_page
         )
-        playlist = parse_media_playlist(answer.body.decode("utf-8", "replace"), rendition.url)
+        text = answer.body.decode("utf-8", "replace")
+        # 48 h take 0.1 s, the longest hostile one some seconds: other sources go on meanwhile.
+        playlist = await asyncio.to_thread(parse_media_playlist, text, rendition.url)
         if not playlist.segments:  # of a broadcast that has just begun there will be some
             reason = "no-segments" if playlist.ended else "not-ready"
             raise SourceError("its playlist holds no segments", reason=reason, retryable=not playlist.ended)
