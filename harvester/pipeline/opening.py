@@ -119,7 +119,7 @@ class Opener:
                     return await self._open_clip(source, rendition)
                 return await self._open_vod(source, rendition)
             except TargetError as error:
-                if isinstance(error, FetchError) and error.retryable and error.status not in _ABSENT:
+                if isinstance(error, FetchError) and error.retryable and not _is_absent(error):
                     raise
                 if _signature_refused(source, error):
                     raise
@@ -152,7 +152,7 @@ class Opener:
             self._transport, rendition.url, duration_s=clip.duration_s, heads=self._heads
         )
         moments_s = [keyframe.moment_s for keyframe in reader.keyframes]
-        length_s = min(seconds for seconds in (clip.duration_s, reader.duration_s) if seconds > 0)
+        length_s = min((s for s in (clip.duration_s, reader.duration_s) if s > 0), default=0.0)
         return OpenClip(self._targets(clip, Media(moments_s, length_s, ended=True)), reader, rendition.name)
 
     def _targets(self, source: Source, media: Media) -> dict[int, Target]:
@@ -164,9 +164,13 @@ class Opener:
         return targets
 
 
+def _is_absent(error: TargetError) -> bool:
+    return isinstance(error, FetchError) and error.status in _ABSENT
+
+
 def _unreadable(message: str, errors: Sequence[TargetError]) -> SourceError:
-    """All renditions failed: for the reason of the best one whose bytes came; else they are gone."""
-    told = next((error for error in errors if not isinstance(error, FetchError)), None)
+    """All renditions failed: for the reason of the best one that is there; if none is, they are gone."""
+    told = next((error for error in errors if not _is_absent(error)), None)
     if told is None:
         return SourceError(message, reason="gone", retryable=True)
     return SourceError(message, reason=told.reason, retryable=any(error.retryable for error in errors))
