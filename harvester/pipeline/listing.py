@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from harvester.clock import Clock
@@ -171,12 +172,15 @@ class Lister:
         return wishes, left_out
 
     def _again(
-        self, source: Source, unfinished: set[tuple[SourceKind, str]], growing: set[tuple[SourceKind, str]]
+        self,
+        source: Source,
+        unfinished: Collection[tuple[SourceKind, str]],
+        growing: Mapping[tuple[SourceKind, str], datetime],
     ) -> Wish | None:
         """What there is to do for a source that has been visited: what is undecided, or what came to it."""
         key = (source.kind, source.id)
         wish = self._rest(source) if key in unfinished else None
-        return self._more(source) if wish is None and key in growing else wish
+        return self._more(source, growing[key]) if wish is None and key in growing else wish
 
     def retries(self, category: Category, request: Request) -> list[Wish]:
         """Failures that were due again when the run started, for a further pass of the same run."""
@@ -203,7 +207,8 @@ class Lister:
         targets = tuple(k for part in parts for k in part.numbers if k not in decided)
         return Wish(source, targets) if targets else None
 
-    def _more(self, source: Source) -> Wish | None:
+    def _more(self, source: Source, planned_at: datetime) -> Wish | None:
         """What a VOD that was live has grown by since it was sampled; None if that is not worth a visit yet."""
-        part = next_part(source, self.ledger.parts_of(source.category_id, source.kind, source.id), self.sample)
+        parts = self.ledger.parts_of(source.category_id, source.kind, source.id)
+        part = next_part(source, parts, self.clock.start - planned_at, self.sample)
         return None if part is None else Wish(source, part=part)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from harvester.config import Sample
 from harvester.model import Source, Span, Target
@@ -36,6 +37,9 @@ from harvester.sampling.plan import (
 #: Segments at the end of a growing playlist that are left alone: players stay three behind the edge of a live
 #: playlist too (RFC 8216 §6.3.3), for what is newer may not have reached every server.
 UNSETTLED_SEGMENTS = 3
+#: How long a growing source is left alone when its listing does not grow. Nightly runs come after some 24 h; a
+#: second run of one night, such as one that goes on after a kill, must not plan what the first would not have.
+REST = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +55,30 @@ class Media:
     ended: bool
 
 
-def next_part(source: Source, parts: Sequence[Part], sample: Sample) -> Part | None:
+def next_part(source: Source, parts: Sequence[Part], waited: timedelta, sample: Sample) -> Part | None:
     """The part that follows ``parts`` of a source as it is listed now; None if there is none, or not enough.
 
-    Enough: it, or its listing, has grown by ``min_growth_s`` since, and its cap is not used up. One that gave
-    nothing the last time is left alone until its listing grows.
+    Enough: it is longer by ``min_growth_s`` than it was listed, or sampled, and its cap is not used up. A listing
+    that stands still may have run ahead of the playlist: then it counts once :data:`REST` has passed
+    (``waited``: since the last part was planned), unless the last visit went for nothing.
     """
     last = parts[-1]
     if last.opened is None or last.opened.ended:
         return None
-    listing_grew_s = source.duration_s - last.listed_s
-    grown_s = max(listing_grew_s, source.duration_s - last.opened.span.end_s)
-    room = cap_of(source, sample) - given_out(parts)
-    if grown_s < sample.min_growth_s or room < 1 or (not last.opened.targets and listing_grew_s <= 0):
+    if source.duration_s <= last.listed_s and (waited < REST or _in_vain(last)):
         return None
-    count = min(room, fitting(grown_s, sample))
-    return Part(last.first_k + last.count, count, last.opened.span.end_s, source.duration_s)
+    grown_s = source.duration_s - min(last.listed_s, last.opened.span.end_s)
+    room = cap_of(source, sample) - given_out(parts)
+    if grown_s < sample.min_growth_s or room < 1:
+        return None
+    return Part(
+        last.first_k + last.count, min(room, fitting(grown_s, sample)), last.opened.span.end_s, source.duration_s
+    )
+
+
+def _in_vain(part: Part) -> bool:
+    """True if a further visit found nothing."""
+    return part.first_k > 0 and part.opened is not None and not part.opened.targets
 
 
 def open_parts(

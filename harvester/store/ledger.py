@@ -34,12 +34,14 @@ MIGRATIONS = {
     CREATE TABLE parts (
         category_id TEXT NOT NULL, kind TEXT NOT NULL, source_id TEXT NOT NULL, first_k INTEGER NOT NULL,
         count INTEGER NOT NULL, from_s REAL NOT NULL, listed_s REAL NOT NULL,
-        start_s REAL, end_s REAL, targets INTEGER, ended INTEGER,
+        start_s REAL, end_s REAL, targets INTEGER, ended INTEGER, planned_at TEXT,
         PRIMARY KEY (category_id, kind, source_id, first_k)
     ) WITHOUT ROWID;
-    INSERT INTO parts (category_id, kind, source_id, first_k, count, from_s, listed_s)
-        SELECT s.category_id, s.kind, s.id, 0, max(v.count), 0.0, json_extract(s.record, '$.duration_s')
+    INSERT INTO parts (category_id, kind, source_id, first_k, count, from_s, listed_s, planned_at)
+        SELECT s.category_id, s.kind, s.id, 0, max(v.count), 0.0, json_extract(s.record, '$.duration_s'),
+            max(p.opened_at)
         FROM sources s JOIN visits v ON v.category_id = s.category_id AND v.kind = s.kind AND v.source_id = s.id
+        JOIN passes p ON p.id = v.pass_id
         GROUP BY s.category_id, s.kind, s.id
     """
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from harvester.model import Source, SourceKind, Span
@@ -30,21 +31,20 @@ class Parts:
         )
         return tuple(part_from(row) for row in rows)
 
-    def growing_sources(self, category_id: str) -> set[tuple[SourceKind, str]]:
-        """Sources of the category that had not ended when they were last sampled: more may have come."""
+    def growing_sources(self, category_id: str) -> dict[tuple[SourceKind, str], datetime]:
+        """Sources of the category that had not ended when they were last sampled, and when that was planned."""
         rows = self._database.rows(
-            "SELECT p.kind, p.source_id FROM parts p WHERE p.category_id = ? AND p.ended = 0"
+            "SELECT p.kind, p.source_id, p.planned_at FROM parts p WHERE p.category_id = ? AND p.ended = 0"
             " AND p.first_k = (SELECT max(first_k) FROM parts WHERE category_id = p.category_id"
             " AND kind = p.kind AND source_id = p.source_id)",
             category_id,
         )
-        return {(kind, source_id) for kind, source_id in rows}
+        return {(kind, source_id): datetime.fromisoformat(planned_at) for kind, source_id, planned_at in rows}
 
     def remember_opened(self, source: Source, parts: Sequence[Part]) -> None:
         """Commit what opening a source has found of ``parts``; what is known of a part already stays."""
         with self._database.transaction():
             for part in parts:
-                self.insert_part(source, part)
                 if part.opened is not None:
                     span = part.opened.span
                     self._database.execute(
@@ -56,14 +56,14 @@ class Parts:
                         ),
                     )
 
-    def insert_part(self, source: Source, part: Part) -> None:
-        """Plan a part, unless it is known; inside a transaction."""
+    def plan_part(self, source: Source, part: Part, planned_at: datetime) -> None:
+        """Take up a part, unless it is known; inside a transaction."""
         self._database.execute(
-            "INSERT INTO parts (category_id, kind, source_id, first_k, count, from_s, listed_s)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO parts (category_id, kind, source_id, first_k, count, from_s, listed_s, planned_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 *(source.category_id, source.kind, source.id),
-                *(part.first_k, part.count, part.from_s, part.listed_s),
+                *(part.first_k, part.count, part.from_s, part.listed_s, planned_at.isoformat()),
             ),
         )
 

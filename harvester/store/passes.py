@@ -64,7 +64,7 @@ class Passes(Parts):
                 (pass_id, category_id, scope, opened_at.isoformat(), json.dumps(listing)),
             )
             for visit in visits:
-                self._insert_visit(category_id, visit)
+                self._insert_visit(category_id, visit, opened_at)
                 count += 1
         return count
 
@@ -176,7 +176,7 @@ class Passes(Parts):
             or 0
         )
 
-    def _insert_visit(self, category_id: str, visit: Visit) -> None:
+    def _insert_visit(self, category_id: str, visit: Visit, planned_at: datetime) -> None:
         source = visit.source
         retry = None if visit.retry is None else json.dumps(visit.retry)
         first_k = 0 if visit.part is None else visit.part.first_k
@@ -185,7 +185,7 @@ class Passes(Parts):
             (category_id, source.kind, source.id, source.broadcaster_id, source_record(source)),
         )
         if visit.part is not None:
-            self.insert_part(source, visit.part)
+            self.plan_part(source, visit.part, planned_at)
         self._database.execute(
             "INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

@@ -11,7 +11,7 @@ CREATE TABLE sources (
 CREATE TABLE parts (
     category_id TEXT NOT NULL, kind TEXT NOT NULL, source_id TEXT NOT NULL, first_k INTEGER NOT NULL,
     count INTEGER NOT NULL, from_s REAL NOT NULL, listed_s REAL NOT NULL,
-    start_s REAL, end_s REAL, targets INTEGER, ended INTEGER,
+    start_s REAL, end_s REAL, targets INTEGER, ended INTEGER, planned_at TEXT,
     PRIMARY KEY (category_id, kind, source_id, first_k)
 ) WITHOUT ROWID;
 CREATE TABLE passes (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -15,7 +17,9 @@ from harvester.sandbox import SandboxServer, default_world
 from harvester.sandbox.control import Fault
 from harvester.sandbox.world import Video, World
 from harvester.store.ledger import Ledger
-from tests.integration.commands import Commands, Ended
+from tests.integration.commands import QUICK, Commands, Ended
+from tests.integration.killing import Harvesting, Processes
+from tests.integration.wholeness import Content, assert_same, check_raw, content
 
 SEGMENT_S = 2.0
 #: All footage in one broadcast: 240 s of which no two stretches show the same.
@@ -80,8 +84,6 @@ class Nights:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[float], SandboxServer]]:
     """A server of a live world, by how far the listing runs ahead of the playlist (s)."""
-    from contextlib import ExitStack
-
     cache = tmp_path_factory.mktemp("media")
     running: dict[float, SandboxServer] = {}
     with ExitStack() as stack:
@@ -104,6 +106,42 @@ def nights(
         return Nights(server, Commands(server, tmp_path, capsys), tmp_path / out)
 
     return begin
+
+
+#: Times of the broadcast at which there is a run (s).
+TWO_NIGHTS = (FIRST_NIGHT_S, LENGTH_S + 3600)
+
+
+def on_air(server: SandboxServer, processes: Processes, folder: Path, on_air_s: float) -> Harvesting:
+    """The command of a night, in processes of their own; the world's clock stands at that night."""
+    video = server.world.videos[0]
+    server.world.now = now = video.created_at + timedelta(seconds=on_air_s)
+    config = folder / "sandbox.toml"
+    config.write_text(server.config_toml(), encoding="utf-8")
+    settings = {"HARVESTER_RUN_NOW": f"{now:%Y-%m-%dT%H:%M:%SZ}", "HARVESTER_SAMPLE_MIN_GROWTH_S": "20"}
+    arguments = ("--category", f"id:{video.game.id}")
+    return Harvesting(processes, server, config, server.environ | QUICK | settings, arguments)
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    with closing(Processes(tmp_path_factory.mktemp("commands"), environ)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    processes: Processes, servers: Callable[[float], SandboxServer], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Content, list[dict[str, list[str]]]]:
+    """The dataset of both nights when nobody kills them, and the steps of each night."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    steps = []
+    for on_air_s in TWO_NIGHTS:
+        done = on_air(servers(50), processes, folder, on_air_s).run(folder / "out")
+        assert done.code == 0, done.err
+        steps.append(done.steps)
+    return content(folder / "out"), steps
 
 
 @pytest.mark.parametrize("listing_ahead_s", [0, 50, -60], ids=["level", "ahead", "behind"])
@@ -186,5 +224,26 @@ def test_what_is_known_of_a_live_vod_is_committed(nights: Callable[..., Nights])
     (part,) = ledger.parts_of(night.video.game.id, "vod", night.video.id)
     assert part.opened is not None
     assert (part.opened.ended, part.opened.span.end_s) == (False, SETTLED_S)
-    assert ledger.growing_sources(night.video.game.id) == {("vod", night.video.id)}
+    assert list(ledger.growing_sources(night.video.game.id)) == [("vod", night.video.id)]
     ledger.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "share"), [("step", 0.3), ("step", 0.7), ("committed", 0.2), ("committed", 0.6)])
+def test_killed_on_either_night_it_ends_at_the_same_dataset(
+    processes: Processes,
+    undisturbed: tuple[Content, list[dict[str, list[str]]]],
+    servers: Callable[[float], SandboxServer],
+    tmp_path: Path,
+    kind: str,
+    share: float,
+) -> None:
+    wanted, steps = undisturbed
+    for night, on_air_s in enumerate(TWO_NIGHTS):
+        harvesting = on_air(servers(50), processes, tmp_path, on_air_s)
+        done = harvesting.run(tmp_path / "out", kind=kind, at=max(1, round(share * len(steps[night][kind]))))
+        assert done.killed
+        check_raw(tmp_path / "out")
+        assert harvesting.run(tmp_path / "out").code == 0
+        assert harvesting.verify(tmp_path / "out").code == 0
+    assert_same(content(tmp_path / "out"), wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise, takewhile
 
 import pytest
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from harvester.config import Sample
 from harvester.model import Clip, Span, Target, Vod, VodType
-from harvester.sampling.parts import Media, next_part, open_parts
+from harvester.sampling.parts import REST, Media, next_part, open_parts
 from harvester.sampling.plan import Opened, Part, choose_targets, first_part, given_out, guarded_span, target_limit
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+NIGHT = timedelta(hours=24)
 SAMPLE = Sample(max_per_vod=40, min_spacing_s=10, min_growth_s=600)
 
 
@@ -40,7 +41,7 @@ def test_a_whole_vod_has_the_targets_it_always_had() -> None:
     assert list(targets.values()) == list(choose_targets(source, media.moments_s, 3600, SAMPLE))
     assert list(targets) == [target.k for target in targets.values()]
     assert parts[0].opened == Opened(guarded_span(3600, SAMPLE), 40, True)
-    assert next_part(vod(7200), parts, SAMPLE) is None
+    assert next_part(vod(7200), parts, NIGHT, SAMPLE) is None
 
 
 def test_a_clip_is_one_part() -> None:
@@ -48,7 +49,7 @@ def test_a_clip_is_one_part() -> None:
     media = Media([2.0 * n for n in range(15)], 30, True)
     parts, targets = open_parts(clip, [first_part(clip, SAMPLE)], media, SAMPLE)
     assert tuple(targets.values()) == choose_targets(clip, media.moments_s, 30, SAMPLE)
-    assert next_part(replace(clip, duration_s=9000), parts, SAMPLE) is None
+    assert next_part(replace(clip, duration_s=9000), parts, NIGHT, SAMPLE) is None
 
 
 def test_a_growing_vod_is_sampled_to_its_edge_with_half_of_its_cap() -> None:
@@ -62,34 +63,40 @@ def test_a_growing_vod_is_sampled_to_its_edge_with_half_of_its_cap() -> None:
 )
 def test_growth_must_be_useful(listed_s: float, gap_s: float | None) -> None:
     parts, _ = opened(3401, segments(3400, ended=False), Sample(max_per_vod=40, min_growth_s=600.5))
-    following = next_part(vod(listed_s), parts, Sample(max_per_vod=40, min_growth_s=600.5))
+    following = next_part(vod(listed_s), parts, NIGHT, Sample(max_per_vod=40, min_growth_s=600.5))
     assert (following and following.from_s) == gap_s
 
 
-def test_a_listing_that_lags_counts_by_its_own_growth_and_one_that_is_stuck_not_at_all() -> None:
+def test_a_listing_that_lags_counts_by_its_own_growth() -> None:
     parts, _ = opened(1000, segments(3400, ended=False))
-    assert next_part(vod(1500), parts, SAMPLE) is None
-    late = next_part(vod(1700), parts, SAMPLE)  # still before what was sampled
+    assert next_part(vod(1599), parts, NIGHT, SAMPLE) is None
+    late = next_part(vod(1600), parts, NIGHT, SAMPLE)  # still before what was sampled
     assert late is not None
     assert late.from_s == 3400
-    nothing, _ = open_parts(vod(1700), [*parts, late], segments(3400, ended=False), SAMPLE)
-    assert nothing[1].opened == Opened(Span(3400, 3400), 0, False)
-    assert next_part(vod(1700), nothing, SAMPLE) is None
-    ahead, _ = opened(9000, segments(0, ended=False))
-    assert next_part(vod(9000), ahead, SAMPLE) is None
-    assert next_part(vod(9600), ahead, SAMPLE) is not None
+
+
+def test_a_listing_that_ran_ahead_and_stands_still_is_looked_at_again_but_not_the_same_night() -> None:
+    ahead, _ = opened(9000, segments(3400, ended=False))
+    assert next_part(vod(9000), ahead, REST - timedelta(seconds=1), SAMPLE) is None
+    assert next_part(vod(9600), ahead, timedelta(0), SAMPLE) is not None
+    following = next_part(vod(9000), ahead, REST, SAMPLE)
+    assert following is not None
+    in_vain, _ = open_parts(vod(9000), [*ahead, following], segments(3400, ended=False), SAMPLE)
+    assert in_vain[1].opened == Opened(Span(3400, 3400), 0, False)
+    assert next_part(vod(9000), in_vain, NIGHT, SAMPLE) is None
+    assert next_part(vod(9001), in_vain, NIGHT, SAMPLE) is not None
 
 
 def test_numbers_of_a_part_are_its_own_whatever_was_given_out() -> None:
     parts, first = opened(3600, segments(3400, ended=False))
-    following = next_part(vod(20_000), parts, SAMPLE)
+    following = next_part(vod(20_000), parts, NIGHT, SAMPLE)
     assert following is not None
     assert following.first_k == 40 == target_limit(vod(3600), SAMPLE)
     both, targets = open_parts(vod(20_000), [*parts, following], segments(20_000, ended=True), SAMPLE)
     assert {k: target for k, target in targets.items() if k < 40} == first
     assert sorted(targets) == [*range(20), *range(40, 60)]
     assert given_out(both) == 40
-    assert next_part(vod(90_000), both, SAMPLE) is None
+    assert next_part(vod(90_000), both, NIGHT, SAMPLE) is None
 
 
 nights = st.lists(
@@ -110,7 +117,7 @@ def test_over_any_nights_no_moment_comes_twice_and_the_cap_holds(
     for night, (more_s, ahead_s, _) in enumerate(grown):
         length_s += more_s
         source = vod(max(1.0, length_s + ahead_s))
-        new = next_part(source, parts, sample) if parts else first_part(source, sample)
+        new = next_part(source, parts, NIGHT, sample) if parts else first_part(source, sample)
         if new is None:
             continue
         media = segments(length_s, night == len(grown) - 1, every_s)

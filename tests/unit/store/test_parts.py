@@ -41,11 +41,11 @@ def test_a_pass_plans_the_first_part_and_opening_finds_out_about_it_once() -> No
     commit(ledger, Wish(VOD))
     planned = Part(0, 5, 0.0, 600.0)
     assert ledger.parts_of("7", "vod", "1") == (planned,)
-    assert ledger.growing_sources("7") == set()  # not known yet
+    assert ledger.growing_sources("7") == {}  # not known yet
     ledger.remember_opened(VOD, [replace(planned, opened=FOUND)])
     ledger.remember_opened(VOD, [replace(planned, opened=Opened(Span(0, 900), 5, True))])
     assert ledger.parts_of("7", "vod", "1") == (replace(planned, opened=FOUND),)
-    assert ledger.growing_sources("7") == {("vod", "1")}
+    assert ledger.growing_sources("7") == {("vod", "1"): NOW}
     assert ledger.parts_of("8", "vod", "1") == ledger.parts_of("7", "clip", "1") == ()
 
 
@@ -59,9 +59,9 @@ def test_a_further_part_is_visited_under_its_own_numbers_and_leaves_older_failur
     assert visit.part == SECOND
     assert [visit.target_number(place) for place in range(visit.count)] == [5, 6, 7, 8]
     assert [(source.duration_s, ks) for source, ks in ledger.due_retries("7", NOW)] == [(2000, (2,))]
-    assert ledger.growing_sources("7") == set()
+    assert ledger.growing_sources("7") == {}
     ledger.remember_opened(VOD, [replace(SECOND, opened=Opened(Span(500, 1900), 4, True))])
-    assert ledger.growing_sources("7") == set()
+    assert ledger.growing_sources("7") == {}
     assert [part.first_k for part in ledger.parts_of("7", "vod", "1")] == [0, 5]
 
 
