@@ -119,10 +119,9 @@ class Opener:
                     return await self._open_clip(source, rendition)
                 return await self._open_vod(source, rendition)
             except TargetError as error:
-                if isinstance(error, FetchError) and error.retryable and not _is_absent(error):
-                    raise
-                if _signature_refused(source, error):
-                    raise
+                passing = isinstance(error, FetchError) and error.retryable
+                if passing or _signature_refused(source, error):
+                    raise  # the others lie on the same server, under the same signature
                 errors.append(error)
                 unread.append(f"{rendition.name}: {error}")
         raise _unreadable(f"{source.kind} {source.id}: no rendition can be read: {'; '.join(unread)}", errors)

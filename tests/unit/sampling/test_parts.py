@@ -99,6 +99,29 @@ def test_numbers_of_a_part_are_its_own_whatever_was_given_out() -> None:
     assert next_part(vod(90_000), both, NIGHT, SAMPLE) is None
 
 
+def test_one_cap_for_all_nights() -> None:
+    parts, counts = (), []
+    for length_s in (3600, 7200, 10_800, 14_400):
+        source, ended = vod(length_s), length_s == 14_400
+        new = next_part(source, parts, NIGHT, SAMPLE) if parts else first_part(source, SAMPLE)
+        assert new is not None
+        parts, targets = open_parts(source, [*parts, new], segments(length_s, ended), SAMPLE)
+        counts.append(len(targets))
+        assert new.count <= 40 - (counts[-2] if len(counts) > 1 else 0)
+    assert counts == [20, 30, 35, 40]
+    full, _ = open_parts(vod(3600), [first_part(vod(3600), SAMPLE)], segments(3600, False), Sample(max_per_vod=1))
+    assert next_part(vod(9000), full, NIGHT, Sample(max_per_vod=1)) is None
+
+
+def test_targets_keep_their_distance_where_parts_meet() -> None:
+    sample = Sample(max_per_vod=1000, min_spacing_s=15, min_growth_s=10, guard_s=0)
+    parts, _ = opened(100, segments(50, ended=False), sample)
+    following = next_part(vod(120), parts, NIGHT, sample)
+    assert following is not None
+    _, targets = open_parts(vod(120), [*parts, following], segments(120, ended=True), sample)
+    assert sorted(target.moment_s for target in targets.values()) == [0, 20, 40, 60, 80, 100]
+
+
 nights = st.lists(
     st.tuples(st.floats(0, 4000), st.floats(-900, 900), st.sampled_from([2.0, 10.0, 4.004])),
     min_size=1,
