@@ -144,7 +144,9 @@ def undisturbed(
     return content(folder / "out"), steps
 
 
-@pytest.mark.parametrize("listing_ahead_s", [0, 50, -60], ids=["level", "ahead", "behind"])
+@pytest.mark.parametrize(
+    "listing_ahead_s", [0, 50, LENGTH_S - FIRST_NIGHT_S, -60], ids=["level", "ahead", "whole", "behind"]
+)
 def test_the_second_night_goes_on_where_the_first_had_to_stop(
     nights: Callable[..., Nights], listing_ahead_s: float
 ) -> None:
