@@ -195,6 +195,7 @@ class Sample(_Section):
     max_per_vod: PositiveInt = 40
     max_per_clip: PositiveInt = 8
     max_per_broadcaster: Count = 0
+    min_growth_s: PositiveSeconds = 600
     round_size: PositiveInt = 4
     guard_s: Seconds = 90
     guard_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05

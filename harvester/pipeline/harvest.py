@@ -134,7 +134,8 @@ class Harvest:
         self, store: Store, request: Request, decoders: Decoders, executor: ThreadPoolExecutor
     ) -> None:
         outside, config = self._outside, self._config
-        opener = Opener(outside.resolver, outside.transport, config.sample, supported_codecs(config.decode))
+        codecs = supported_codecs(config.decode)
+        opener = Opener(outside.resolver, outside.transport, config.sample, codecs, store.ledger)
         sources = OpenSources(opener, SecondLook(outside.catalog, store.ledger, outside.clock))
         publisher = Publisher(store.sink, self.times)
         lister = Lister(

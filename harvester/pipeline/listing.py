@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from harvester.clock import Clock
@@ -14,7 +15,8 @@ from harvester.errors import UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
 from harvester.pipeline.naming import category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
-from harvester.sampling.plan import Wish, target_limit
+from harvester.sampling.parts import next_part
+from harvester.sampling.plan import Wish
 from harvester.store.ledger import Ledger
 
 #: Settings that leave sources of a category out.
@@ -147,10 +149,11 @@ class Lister:
         """New sources of the category and failures that are due again, for the first new pass of a run."""
         again = is_narrow(self.discover, request)
         unfinished = self.ledger.unfinished_sources(category.id) if again else set()
+        growing = self.ledger.growing_sources(category.id)
         known = self.ledger.known_sources(category.id)
-        listings = await self._listings(category, request, known - unfinished)
+        listings = await self._listings(category, request, known - unfinished - growing.keys())
         sources = [source for listing in listings.values() for source in listing.sources]
-        wishes, left_out = self._choose(sources, known, unfinished)
+        wishes, left_out = self._choose(sources, known, unfinished, growing)
         listed = {kind: Listed.of(listing) for kind, listing in listings.items()}
         left_out["known"] += sum(entry.known for entry in listed.values())
         left_out["filtered"] += sum(entry.at_least - entry.found - entry.known for entry in listed.values())
@@ -179,22 +182,38 @@ class Lister:
         sources: Sequence[Source],
         known: set[tuple[SourceKind, str]],
         unfinished: set[tuple[SourceKind, str]],
+        growing: Mapping[tuple[SourceKind, str], datetime],
     ) -> tuple[list[Wish], Counter[str]]:
-        """``unfinished``: those that a pass has listed and not decided are taken up now, for what is left."""
+        """``unfinished``: those that a pass has listed and not decided are taken up now, for what is left.
+
+        ``growing``: those that were live when they were sampled, for what has come to them since.
+        """
         wishes: list[Wish] = []
         left_out: Counter[str] = Counter()
         for source in sources:
+            key = (source.kind, source.id)
             if self.forgotten(source):
                 left_out["forgotten"] += 1
-            elif (source.kind, source.id) in unfinished and (wish := self._rest(source)) is not None:
+            elif (wish := self._again(source, unfinished, growing)) is not None:
                 wishes.append(wish)
-            elif (source.kind, source.id) in known:
+            elif key in known:
                 left_out["known"] += 1
             elif source.duration_s <= 0:
                 left_out["no-duration"] += 1
             else:
                 wishes.append(Wish(source))
         return wishes, left_out
+
+    def _again(
+        self,
+        source: Source,
+        unfinished: Collection[tuple[SourceKind, str]],
+        growing: Mapping[tuple[SourceKind, str], datetime],
+    ) -> Wish | None:
+        """What there is to do for a source that has been visited: what is undecided, or what came to it."""
+        key = (source.kind, source.id)
+        wish = self._rest(source) if key in unfinished else None
+        return self._more(source, growing[key]) if wish is None and key in growing else wish
 
     def retries(self, category: Category, request: Request) -> list[Wish]:
         """Failures that were due again when the run started, for a further pass of the same run."""
@@ -215,10 +234,17 @@ class Lister:
     def _rest(self, source: Source) -> Wish | None:
         """The targets of a source that are not decided; None if all are."""
         decided = self.ledger.decided_targets(source.category_id, source.kind, source.id)
-        if not decided:
-            return Wish(source)
-        targets = tuple(k for k in range(target_limit(source, self.sample)) if k not in decided)
+        parts = self.ledger.parts_of(source.category_id, source.kind, source.id)
+        if not decided and len(parts) < 2:
+            return Wish(source, part=parts[0] if parts else None)
+        targets = tuple(k for part in parts for k in part.numbers if k not in decided)
         return Wish(source, targets) if targets else None
+
+    def _more(self, source: Source, planned_at: datetime) -> Wish | None:
+        """What a VOD that was live has grown by since it was sampled; None if that is not worth a visit yet."""
+        parts = self.ledger.parts_of(source.category_id, source.kind, source.id)
+        part = next_part(source, parts, self.clock.start - planned_at, self.sample)
+        return None if part is None else Wish(source, part=part)
 
 
 def _ids(sources: set[tuple[SourceKind, str]], kind: SourceKind) -> frozenset[str]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from harvester.config import Sample
-from harvester.errors import FetchError, SourceError
+from harvester.errors import FetchError, SourceError, TargetError
 from harvester.fetch.clips import ClipReader
 from harvester.fetch.heads import HeadSizes
 from harvester.fetch.segments import SegmentReader
 from harvester.model import AccessUnit, Clip, Codec, Rendition, Segment, Source, Target, Vod
 from harvester.ports import Resolver
-from harvester.sampling.plan import choose_targets
+from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, open_parts
+from harvester.sampling.plan import first_part
 from harvester.sampling.playlist import MediaPlaylist, parse_media_playlist
-from harvester.sampling.renditions import order_renditions
+from harvester.sampling.renditions import obstacle, order_renditions
 from harvester.stats import RequestKind
+from harvester.store.parts import Parts
 from harvester.text import is_page
 from harvester.transport import Transport
 
@@ -39,7 +42,7 @@ class Located:
 class OpenSource(Protocol):
     """A source whose targets are known and can be read, in any order."""
 
-    targets: tuple[Target, ...]
+    targets: Mapping[int, Target]  # by number
 
     async def read(self, target: Target) -> Located:
         """Fetch one target. Raises TargetError."""
@@ -49,7 +52,7 @@ class OpenSource(Protocol):
 class OpenVod:
     """A VOD: only the segments of its targets are remembered."""
 
-    def __init__(self, targets: tuple[Target, ...], segments: dict[int, Segment], reader: SegmentReader) -> None:
+    def __init__(self, targets: Mapping[int, Target], segments: dict[int, Segment], reader: SegmentReader) -> None:
         self.targets = targets
         self._segments = segments
         self._reader = reader
@@ -63,11 +66,11 @@ class OpenVod:
 class OpenClip:
     """A clip whose index has been read."""
 
-    def __init__(self, targets: tuple[Target, ...], reader: ClipReader, rendition: str) -> None:
+    def __init__(self, targets: Mapping[int, Target], reader: ClipReader, rendition: str) -> None:
         self.targets = targets
         self._reader = reader
         self._rendition = rendition
-        reader.choose([target.item for target in targets])
+        reader.choose([target.item for target in targets.values()])
 
     async def read(self, target: Target) -> Located:
         unit = await self._reader.read(target.item)
@@ -78,18 +81,25 @@ class Opener:
     """Opens sources. One for a run: it shares what was learnt about the sizes of heads and indexes."""
 
     def __init__(
-        self, resolver: Resolver, transport: Transport, sample: Sample, codecs: Collection[Codec]
+        self,
+        resolver: Resolver,
+        transport: Transport,
+        sample: Sample,
+        codecs: Collection[Codec],
+        parts: Parts,
     ) -> None:
         self._resolver = resolver
         self._transport = transport
         self._sample = sample
         self._codecs = codecs
+        self._parts = parts
         self._heads = HeadSizes()
 
     async def open(self, source: Source) -> OpenSource:
-        """Resolve the source and find its targets. Raises TargetError, most often a SourceError.
+        """Resolve the source and find its targets, in the first rendition that can be read.
 
-        A clip whose signature is refused (401) is resolved once more, for a new one.
+        A clip whose signature is refused (401) is resolved once more, for a new one. Raises TargetError: a
+        :class:`SourceError` that says of every rendition why it is not read, or what may pass.
         """
         for _first in (True, False):
             try:
@@ -101,43 +111,70 @@ class Opener:
 
     async def _open(self, source: Source) -> OpenSource:
         renditions = await self._resolver.renditions(source)
-        candidates = order_renditions(renditions, min_height=self._sample.min_height, codecs=self._codecs)
-        refused: FetchError | None = None
-        for rendition in candidates:
+        unread = [f"{r.name}: {why}" for r in renditions if (why := obstacle(r, self._codecs))]
+        errors: list[TargetError] = []
+        for rendition in order_renditions(renditions, min_height=self._sample.min_height, codecs=self._codecs):
             try:
                 if isinstance(source, Clip):
                     return await self._open_clip(source, rendition)
                 return await self._open_vod(source, rendition)
-            except FetchError as error:
-                if error.status not in _ABSENT or _signature_refused(source, error):
-                    raise
-                refused = error
-        raise SourceError(
-            f"{source.kind} {source.id}: no rendition can be read ({refused})", reason="gone", retryable=True
-        )
+            except TargetError as error:
+                passing = isinstance(error, FetchError) and error.retryable
+                if passing or _signature_refused(source, error):
+                    raise  # the others lie on the same server, under the same signature
+                errors.append(error)
+                unread.append(f"{rendition.name}: {error}")
+        raise _unreadable(f"{source.kind} {source.id}: no rendition can be read: {'; '.join(unread)}", errors)
 
     async def _open_vod(self, vod: Vod, rendition: Rendition) -> OpenVod:
         playlist = await self._playlist(rendition)
         starts_s = [segment.start_s for segment in playlist.segments]
-        targets = choose_targets(vod, starts_s, playlist.total_s, self._sample)
-        segments = {target.item: playlist.segments[target.item] for target in targets}
+        settled_s = playlist.total_s if playlist.ended else starts_s[-UNSETTLED_SEGMENTS:][0]
+        targets = self._targets(vod, Media(starts_s, settled_s, playlist.ended))
+        segments = {target.item: playlist.segments[target.item] for target in targets.values()}
         return OpenVod(targets, segments, SegmentReader(self._transport, rendition, self._heads))
 
     async def _playlist(self, rendition: Rendition) -> MediaPlaylist:
         answer = await self._transport.get(
             rendition.url, kind=RequestKind.PLAYLIST, limit_bytes=PLAYLIST_LIMIT_BYTES, is_foreign=is_page
         )
-        return parse_media_playlist(answer.body.decode("utf-8", "replace"), rendition.url)
+        text = answer.body.decode("utf-8", "replace")
+        # 48 h take 0.1 s, the longest hostile one some seconds: other sources go on meanwhile.
+        playlist = await asyncio.to_thread(parse_media_playlist, text, rendition.url)
+        if not playlist.segments:  # of a broadcast that has just begun there will be some
+            reason = "no-segments" if playlist.ended else "not-ready"
+            raise SourceError("its playlist holds no segments", reason=reason, retryable=not playlist.ended)
+        return playlist
 
     async def _open_clip(self, clip: Clip, rendition: Rendition) -> OpenClip:
         reader = await ClipReader.open(
             self._transport, rendition.url, duration_s=clip.duration_s, heads=self._heads
         )
         moments_s = [keyframe.moment_s for keyframe in reader.keyframes]
-        targets = choose_targets(clip, moments_s, reader.duration_s, self._sample)
-        return OpenClip(targets, reader, rendition.name)
+        length_s = min((s for s in (clip.duration_s, reader.duration_s) if s > 0), default=0.0)
+        return OpenClip(self._targets(clip, Media(moments_s, length_s, ended=True)), reader, rendition.name)
+
+    def _targets(self, source: Source, media: Media) -> dict[int, Target]:
+        """The source's targets by number. What opening a part found is committed before one of them is decided."""
+        known = self._parts.parts_of(source.category_id, source.kind, source.id)
+        parts, targets = open_parts(source, known or (first_part(source, self._sample),), media, self._sample)
+        if parts != known:
+            self._parts.remember_opened(source, parts)
+        return targets
 
 
-def _signature_refused(source: Source, error: FetchError) -> bool:
+def _is_absent(error: TargetError) -> bool:
+    return isinstance(error, FetchError) and error.status in _ABSENT
+
+
+def _unreadable(message: str, errors: Sequence[TargetError]) -> SourceError:
+    """All renditions failed: for the reason of the best one that is there; if none is, they are gone."""
+    told = next((error for error in errors if not _is_absent(error)), None)
+    if told is None:
+        return SourceError(message, reason="gone", retryable=True)
+    return SourceError(message, reason=told.reason, retryable=any(error.retryable for error in errors))
+
+
+def _signature_refused(source: Source, error: TargetError) -> bool:
     """One signature holds for all files of a clip: where one is refused, all are."""
-    return isinstance(source, Clip) and error.status == 401
+    return isinstance(source, Clip) and isinstance(error, FetchError) and error.status == 401

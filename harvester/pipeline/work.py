@@ -133,7 +133,7 @@ class Worker:
         except TargetError as error:
             return Failed(error, whole_source=True)
         k = visit.target_number(place)
-        if k >= len(source.targets):
+        if k not in source.targets:
             return Void()
         taken()
         try:

@@ -16,6 +16,7 @@ that the first few targets of a source already cover it.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,8 +29,49 @@ RANK_HASH_BITS = 63
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """What opening a part found. ``span``: where its targets lie; ``targets``: how many it has at most;
+    ``ended``: nothing will follow it."""
+
+    span: Span
+    targets: int
+    ended: bool
+
+    def __post_init__(self) -> None:
+        if self.targets < 0:
+            raise ValueError(f"{self.targets} targets")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a source that is visited as one.
+
+    ``count`` target numbers from ``first_k`` on are its own, given out or not. ``from_s``: where the part before
+    ended (s), 0 for the first. ``listed_s``: the source's length as the catalog told it then. ``opened``: None
+    as long as the source has not been open.
+    """
+
+    first_k: int
+    count: int
+    from_s: float
+    listed_s: float
+    opened: Opened | None = None
+
+    def __post_init__(self) -> None:
+        if self.first_k < 0 or self.count < 1 or self.from_s < 0:
+            raise ValueError(f"a part needs numbers and a start: {self.first_k}+{self.count} from {self.from_s} s")
+        if self.opened is not None and self.opened.targets > self.count:
+            raise ValueError("more targets than numbers")
+
+    @property
+    def numbers(self) -> range:
+        """Numbers that may have a target."""
+        return range(self.first_k, self.first_k + (self.count if self.opened is None else self.opened.targets))
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
-    """Place of one source in a pass. ``retry``: target numbers to try again; None = ``count`` new ones."""
+    """Place of one source in a pass. ``retry``: target numbers to try again; None = those of ``part``, all new."""
 
     pass_id: int
     source: Source
@@ -39,6 +81,7 @@ class Visit:
     broadcaster_hash: int
     source_hash: int
     retry: tuple[int, ...] | None = None
+    part: Part | None = None  # None: the source's first
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.first_slot < 0 or self.round_size < 1:
@@ -69,7 +112,9 @@ class Visit:
 
     def target_number(self, place: int) -> int:
         """Number ``k`` of the source's target that stands at ``place``."""
-        return place if self.retry is None else self.retry[place]
+        if self.retry is not None:
+            return self.retry[place]
+        return place if self.part is None else self.part.first_k + place
 
 
 def rank_hash(seed: str, *parts: str) -> int:
@@ -84,19 +129,45 @@ def guarded_span(duration_s: float, sample: Sample) -> Span:
     return Span(guard_s, max(guard_s, duration_s - guard_s))
 
 
+def cap_of(source: Source, sample: Sample) -> int:
+    """Most targets of one source of that kind."""
+    return sample.max_per_vod if source.kind == "vod" else sample.max_per_clip
+
+
+def fitting(length_s: float, sample: Sample) -> int:
+    """How many targets fit into so many seconds at the minimum spacing; at least one."""
+    return max(0, int(length_s / sample.min_spacing_s)) + 1
+
+
 def target_limit(source: Source, sample: Sample) -> int:
     """Most targets the source may have: its cap, or as many as fit at the minimum spacing; at least one."""
-    cap = sample.max_per_vod if source.kind == "vod" else sample.max_per_clip
-    fitting = int(guarded_span(source.duration_s, sample).length_s / sample.min_spacing_s) + 1
-    return max(1, min(cap, fitting))
+    return min(cap_of(source, sample), fitting(guarded_span(source.duration_s, sample).length_s, sample))
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A source to visit in a new pass, whole or (``retry``) only some of its targets."""
+    """A source to visit in a new pass: whole, some of its targets (``retry``), or a ``part`` that came to it."""
 
     source: Source
     retry: tuple[int, ...] | None = None
+    part: Part | None = None
+
+    def place(self, sample: Sample) -> tuple[int, Part | None]:
+        """How many targets it may have, and the part that they belong to; of a retry None."""
+        if self.retry is not None:
+            return len(self.retry), None
+        part = self.part or first_part(self.source, sample)
+        return part.count, part
+
+
+def first_part(source: Source, sample: Sample) -> Part:
+    """The part of a source that has not been visited before."""
+    return Part(0, target_limit(source, sample), 0.0, source.duration_s)
+
+
+def given_out(parts: Iterable[Part]) -> int:
+    """Targets that the opened ones of ``parts`` have."""
+    return sum(part.opened.targets for part in parts if part.opened is not None)
 
 
 def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterator[Visit]:
@@ -114,7 +185,7 @@ def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterato
     for (broadcaster_hash, _), group in groupby(ordered, key=lambda wish: place(wish)[:2]):
         slot = 0
         for wish in group:
-            count = len(wish.retry) if wish.retry is not None else target_limit(wish.source, sample)
+            count, part = wish.place(sample)
             yield Visit(
                 pass_id=pass_id,
                 source=wish.source,
@@ -124,6 +195,7 @@ def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterato
                 broadcaster_hash=broadcaster_hash,
                 source_hash=place(wish)[2],
                 retry=wish.retry,
+                part=part,
             )
             slot += count
 
@@ -131,7 +203,7 @@ def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterato
 def choose_targets(
     source: Source, moments_s: Sequence[float], length_s: float, sample: Sample
 ) -> tuple[Target, ...]:
-    """Targets of an open source, in their order of ``k``.
+    """Targets of an open source that is whole, in their order of ``k``.
 
     ``moments_s``: rising presentation times (s from the source's start) of the pictures that can be had: segment
     starts of a VOD, keyframes of a clip. ``length_s``: length of the media itself. Only moments inside the
@@ -139,16 +211,31 @@ def choose_targets(
     """
     known_s = [seconds for seconds in (source.duration_s, length_s) if seconds > 0]
     span = guarded_span(min(known_s, default=0.0), sample)
-    eligible = [item for item, moment in enumerate(moments_s) if moment in span]
-    spaced = _spaced(eligible, moments_s, sample.min_spacing_s)
     limit = target_limit(source, sample)
+    return pick_targets((source.kind, source.id), moments_s, span, limit=limit, sample=sample)
+
+
+def pick_targets(
+    name: Sequence[str], moments_s: Sequence[float], span: Span, *, limit: int, sample: Sample
+) -> tuple[Target, ...]:
+    """At most ``limit`` of the moments inside ``span``, in an order that spreads, numbered from 0.
+
+    As many as fit at the minimum spacing; if that are too many, one from each of ``limit`` equal strata, at a
+    place seeded by ``name``.
+    """
+    spaced = spaced_moments(moments_s, span, sample)
     if len(spaced) > limit:
-        seed = f"{sample.seed}\0{source.kind}\0{source.id}"
-        spaced = _stratified(eligible, moments_s, span, count=limit, spacing_s=sample.min_spacing_s, seed=seed)
+        seed = "\0".join((sample.seed, *name))
+        spaced = _stratified(moments_s, span, count=limit, spacing_s=sample.min_spacing_s, seed=seed)
     return tuple(
         Target(k=k, item=spaced[position], moment_s=moments_s[spaced[position]])
         for k, position in enumerate(spread_order(len(spaced)))
     )
+
+
+def _inside(moments_s: Sequence[float], span: Span) -> range:
+    """Indexes of the moments inside ``span``."""
+    return range(bisect_left(moments_s, span.start_s), bisect_left(moments_s, span.end_s))
 
 
 def spread_order(count: int) -> list[int]:
@@ -158,22 +245,22 @@ def spread_order(count: int) -> list[int]:
     return [n for n in reversed_bits if n < count]
 
 
-def _spaced(items: Sequence[int], moments_s: Sequence[float], spacing_s: float) -> list[int]:
-    """As many of ``items`` as fit at the minimum spacing, the earliest first."""
+def spaced_moments(moments_s: Sequence[float], span: Span, sample: Sample) -> list[int]:
+    """Indexes of as many moments inside ``span`` as fit at the minimum spacing, the earliest first."""
     chosen: list[int] = []
-    for item in items:
-        if not chosen or moments_s[item] - moments_s[chosen[-1]] >= spacing_s:
+    for item in _inside(moments_s, span):
+        if not chosen or moments_s[item] - moments_s[chosen[-1]] >= sample.min_spacing_s:
             chosen.append(item)
     return chosen
 
 
-def _stratified(
-    items: Sequence[int], moments_s: Sequence[float], span: Span, *, count: int, spacing_s: float, seed: str
-) -> list[int]:
-    """One of ``items`` from each of ``count`` equal strata, at a seeded place, never closer than ``spacing_s``."""
+def _stratified(moments_s: Sequence[float], span: Span, *, count: int, spacing_s: float, seed: str) -> list[int]:
+    """One moment from each of ``count`` equal strata, at a seeded place, never closer than ``spacing_s``."""
+    if not count:
+        return []
     width_s = span.length_s / count
     chosen: list[int] = []
-    remaining = iter(items)
+    remaining = iter(_inside(moments_s, span))
     item = next(remaining, None)
     for stratum in range(count):
         jitter = rank_hash(seed, str(stratum)) / (1 << RANK_HASH_BITS)

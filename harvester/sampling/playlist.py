@@ -33,9 +33,13 @@ from harvester.model import ByteRange, InitSection, Segment
 from harvester.text import printable
 
 #: Most segments of one playlist. Twitch's longest VOD, 48 h in segments of 10 s, has 17,280; of 2 s, 86,400.
-MAX_SEGMENTS = 200_000
+MAX_SEGMENTS = 100_000
 #: Longest line (characters). Signed segment URLs stay below 2,000.
 MAX_LINE_CHARS = 8192
+#: Most characters of all segments' URLs together: 48 h in segments of 10 s with signed URLs have 35 million.
+MAX_URL_CHARS = 64 << 20
+#: Most attributes of one tag; EXT-X-KEY, which has most, has six.
+MAX_ATTRIBUTES = 64
 #: Longest segment believed (s): a day. Also keeps sums far from the limits of decimals and dates.
 MAX_SEGMENT_S = Decimal(86_400)
 
@@ -43,6 +47,7 @@ MAX_SEGMENT_S = Decimal(86_400)
 _EXACT = Context(prec=28)
 _DURATION = re.compile(r"\s*(\d{1,9}(?:\.\d{0,12})?)\d*\s*(?:,|$)", re.ASCII)
 _BYTE_RANGE = re.compile(r"(\d{1,15})(?:@(\d{1,15}))?", re.ASCII)
+_LINE = re.compile(r"[^\n]+")
 #: A name that joins to its folder without any of RFC 3986's rules: what nearly all playlists hold.
 _PLAIN_NAME = re.compile(r"\w[\w-]*(?:\.[\w-]+)+", re.ASCII)
 
@@ -69,8 +74,8 @@ def parse_media_playlist(text: str, base_url: str) -> MediaPlaylist:
     ``unsupported-encryption`` when segments are encrypted.
     """
     lines = _lines(text)
-    if next(lines, "") != "#EXTM3U":
-        raise MediaError(f"no media playlist: it begins with {printable(text, 40)!r}")
+    if next(lines, "") != "#EXTM3U":  # a page of an error in place of it: tomorrow it may be one
+        raise MediaError(f"no media playlist: it begins with {printable(text[:200], 40)!r}", retryable=True)
     reader = _Reader(base_url)
     for line in lines:
         reader.take(line)
@@ -78,10 +83,11 @@ def parse_media_playlist(text: str, base_url: str) -> MediaPlaylist:
 
 
 def _lines(text: str) -> Iterator[str]:
-    for raw in text.removeprefix("\ufeff").split("\n"):
-        if len(raw) > MAX_LINE_CHARS:
-            raise MediaError(f"a line of the playlist has {len(raw)} characters, more than {MAX_LINE_CHARS}")
-        if line := raw.strip():
+    """One after the other, whatever their number; neither blank ones nor the byte order mark."""
+    for match in _LINE.finditer(text, text.startswith("\ufeff")):
+        if match.end() - match.start() > MAX_LINE_CHARS:
+            raise MediaError(f"a line of the playlist has more than {MAX_LINE_CHARS} characters")
+        if line := match[0].strip():
             yield line
 
 
@@ -98,11 +104,13 @@ class _Reader:
     byte_range: tuple[int, int | None] | None = None
     gap: bool = False
     discontinuity: bool = False
+    map: str | None = None  # EXT-X-MAP in force, as it is written: tags that no segment uses are never read
     init: InitSection | None = None
-    date: datetime | None = None  # PROGRAM-DATE-TIME of the next segment
+    date: str | None = None  # PROGRAM-DATE-TIME of the next segment
     clock: datetime | None = None  # wall clock where the segment before ends
     range_end: tuple[str, int] | None = None  # URL and end of the byte range before: where an implicit one starts
     folder: str = ""
+    url_chars: int = 0
 
     tags: ClassVar[dict[str, Callable[[_Reader, str], None]]]
 
@@ -131,15 +139,27 @@ class _Reader:
         url = self.folder + uri if _PLAIN_NAME.fullmatch(uri) else self._join(uri)
         byte_range = self._resolve_range(url)
         duration_s = float(self.duration)
-        clock = self.date or self.clock
+        clock = (self.date and _parse_date(self.date)) or self.clock
         if not self.gap:
-            start_s = float(self.total)
-            segment = Segment(url, start_s, duration_s, byte_range, self.init, self.discontinuity, clock)
-            self.segments.append(segment)
-            self.discontinuity = False
+            self._add(
+                Segment(url, float(self.total), duration_s, byte_range, self._init(), self.discontinuity, clock)
+            )
         self.total = _EXACT.add(self.total, self.duration)
         self.clock = _later(clock, duration_s)
         self.duration, self.byte_range, self.date, self.gap = None, None, None, False
+
+    def _add(self, segment: Segment) -> None:
+        self.url_chars += len(segment.url)
+        if self.url_chars > MAX_URL_CHARS:
+            raise MediaError(f"the URLs of the playlist have more than {MAX_URL_CHARS} characters")
+        self.segments.append(segment)
+        self.discontinuity = False
+
+    def _init(self) -> InitSection | None:
+        """The init section in force."""
+        if self.map is not None:
+            self.init, self.map = self._parse_map(self.map), None
+        return self.init
 
     def _resolve_range(self, url: str) -> ByteRange | None:
         """RFC 8216 §4.3.2.2: without an offset the range follows the one before, of the same URL."""
@@ -173,7 +193,7 @@ class _Reader:
     def _read_byte_range(self, value: str) -> None:
         self.byte_range = _parse_byte_range(value)
 
-    def _read_map(self, value: str) -> None:
+    def _parse_map(self, value: str) -> InitSection:
         attributes = _attributes(value)
         if not attributes.get("URI"):
             raise MediaError("EXT-X-MAP has no URI")
@@ -181,14 +201,17 @@ class _Reader:
         if "BYTERANGE" in attributes:
             length, offset = _parse_byte_range(attributes["BYTERANGE"])
             byte_range = ByteRange(offset or 0, length)
-        self.init = InitSection(self._join(attributes["URI"]), byte_range)
+        return InitSection(self._join(attributes["URI"]), byte_range)
+
+    def _read_map(self, value: str) -> None:
+        self.map = value
 
     def _read_key(self, value: str) -> None:
         if _attributes(value).get("METHOD") != "NONE":
             raise MediaError("the segments are encrypted", reason="unsupported-encryption")
 
     def _read_date(self, value: str) -> None:
-        self.date = _parse_date(value)
+        self.date = value
 
     def _read_discontinuity(self, _value: str) -> None:
         self.discontinuity = True  # also a jump of the wall clock, unless the segment has its own date
@@ -230,9 +253,11 @@ def _parse_byte_range(value: str) -> tuple[int, int | None]:
 
 
 def _attributes(text: str) -> dict[str, str]:
-    """An attribute list (RFC 8216 §4.2), quotes taken off; linear in the text, whatever it holds."""
+    """An attribute list (RFC 8216 §4.2), quotes taken off."""
     found: dict[str, str] = {}
-    while text:
+    for _ in range(MAX_ATTRIBUTES):
+        if not text:
+            break
         name, _, text = text.partition("=")
         if text.startswith('"'):
             value, _, text = text[1:].partition('"')
@@ -240,6 +265,8 @@ def _attributes(text: str) -> dict[str, str]:
         else:
             value, _, text = text.partition(",")
         found[name.strip()] = value.strip()
+    if text:
+        raise MediaError(f"a tag of the playlist has more than {MAX_ATTRIBUTES} attributes")
     return found
 
 

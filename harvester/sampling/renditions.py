@@ -39,18 +39,27 @@ def order_renditions(
     Raises :class:`SourceError`: ``no-video`` (sound only, or nothing at all), ``portrait`` (every video is),
     ``unsupported-codec``.
     """
-    video = [r for r in renditions if r.has_video and _codec_names(r) is not None]
+    video = [r for r in renditions if obstacle(r, codecs) != "no-video"]
     if not video:
         raise SourceError("the source offers no video", reason="no-video")
     landscape = [r for r in video if not is_portrait(r)]
     if not landscape:
         raise SourceError("the source offers portrait video only", reason="portrait")
-    usable = [r for r in landscape if _is_supported(r, codecs)]
+    usable = [r for r in landscape if not obstacle(r, codecs)]
     if not usable:
         offered = ", ".join(sorted({r.codecs for r in landscape}))
         wanted = ", ".join(sorted(codecs))
         raise SourceError(f"the source offers {offered}; readable: {wanted}", reason="unsupported-codec")
     return sorted(usable, key=lambda r: _preference(r, min_height))
+
+
+def obstacle(rendition: Rendition, codecs: Collection[Codec]) -> str:
+    """Why a rendition is never read: no-video, portrait or unsupported-codec; "" if it may be."""
+    if not rendition.has_video or _codec_names(rendition) is None:
+        return "no-video"
+    if is_portrait(rendition):
+        return "portrait"
+    return "" if _is_supported(rendition, codecs) else "unsupported-codec"
 
 
 def choose_rendition(renditions: Sequence[Rendition], *, min_height: int, codecs: Collection[Codec]) -> Rendition:

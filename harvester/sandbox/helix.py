@@ -75,13 +75,13 @@ def videos(world: World, query: Query, origin: str) -> Answer:
         found = [video for video in map(world.video, ids[:100]) if video]
         if not found:
             raise HelixError(404, "videos not found")
-        return {"data": [_video(video, origin) for video in found], "pagination": {}}
+        return {"data": [_video(world, video, origin) for video in found], "pagination": {}}
     value = query.get(kind, "")
     game_id = value if kind == "game_id" else None
     if game_id is not None:
         _require_game(world, game_id)
     found = _sorted(world.find_videos(_video_filter(world, query, kind, value), game_id), query)
-    return _page(found[:VIDEO_CAP], query, lambda video: _video(video, origin), most=world.quirks.page)
+    return _page(found[:VIDEO_CAP], query, lambda video: _video(world, video, origin), most=world.quirks.page)
 
 
 def clips(world: World, query: Query, origin: str) -> Answer:
@@ -240,7 +240,7 @@ def _game(game: Game, origin: str) -> Answer:
     return {"id": game.id, "name": game.name, "box_art_url": art, "igdb_id": game.igdb_id}
 
 
-def _video(video: Video, origin: str) -> Answer:
+def _video(world: World, video: Video, origin: str) -> Answer:
     return {
         "id": video.id,
         "stream_id": video.stream_id,
@@ -257,7 +257,7 @@ def _video(video: Video, origin: str) -> Answer:
         "view_count": video.views,
         "language": video.language,
         "type": video.type.value,
-        "duration": duration_text(video.duration_s),
+        "duration": duration_text(world.listed_s(video)),
         "muted_segments": None,
     }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harvester.errors import ForeignDataset, MachineError
@@ -18,21 +19,30 @@ ROWS_AT_ONCE = 256
 class Database:
     """An open database with a schema of the given version; ``path`` None = in memory.
 
-    ``readonly``: it exists, and is only looked at, also where nothing can be written (a read-only file system).
+    ``migrations``: statements that make version n to n + 1, by n. ``readonly``: it exists, and is only looked at,
+    also where nothing can be written (a read-only file system); an older one is looked at as a copy in memory.
     Raises :class:`MachineError` (disk full, damaged) and, where a newer version wrote it, :class:`ForeignDataset`.
     """
 
-    def __init__(self, path: Path | None, schema: str, version: int, *, readonly: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        schema: str,
+        version: int,
+        *,
+        migrations: Mapping[int, str] = MappingProxyType({}),
+        readonly: bool = False,
+    ) -> None:
         self._path = path
         self._lock = threading.RLock()
         try:
             if readonly and path is not None:
-                self._connection = _looked_at(path)
+                self._connection = _looked_at(path, version)
             else:
                 self._connection = _connected(":memory:" if path is None else str(path))
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
-            self._migrate(schema, version)
+            self._migrate(schema, version, migrations)
         except sqlite3.Error as error:
             raise _translated(error, path) from error
 
@@ -92,7 +102,7 @@ class Database:
         except sqlite3.Error as error:
             raise _translated(error, self._path) from error
 
-    def _migrate(self, schema: str, version: int) -> None:
+    def _migrate(self, schema: str, version: int, migrations: Mapping[int, str]) -> None:
         found = self.one("PRAGMA user_version")
         if found > version:
             raise ForeignDataset(
@@ -100,19 +110,32 @@ class Database:
                 f" {version}): update harvester",
                 reason="newer-version",
             )
-        if found == 0:
-            with self.transaction():
-                for statement in schema.split(";"):
-                    self.execute(statement)
-                self.execute(f"PRAGMA user_version = {version}")
+        if found == version:
+            return
+        steps = [schema] if found == 0 else [migrations[old] for old in range(found, version)]
+        with self.transaction():
+            for statement in ";".join(steps).split(";"):
+                self.execute(statement)
+            self.execute(f"PRAGMA user_version = {version}")
 
 
 def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=uri)
 
 
-def _looked_at(path: Path) -> sqlite3.Connection:
-    """Read-only; where even the shared-memory file of WAL cannot be made, as a file that does not change."""
+def _looked_at(path: Path, version: int) -> sqlite3.Connection:
+    """Read-only; one of a version before ``version`` as a copy in memory, which can be brought up to it."""
+    connection = _readonly(path)
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= version:
+        return connection
+    copy = _connected(":memory:")
+    connection.backup(copy)
+    connection.close()
+    return copy
+
+
+def _readonly(path: Path) -> sqlite3.Connection:
+    """Where even the shared-memory file of WAL cannot be made, as a file that does not change."""
     address = path.absolute().as_uri()
     connection = _connected(f"{address}?mode=ro", uri=True)
     try:

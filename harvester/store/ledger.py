@@ -24,14 +24,34 @@ from harvester.store.records import Outcome, outcome_row
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+#: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
+#: one whole part, to be found out about when it is opened again.
+MIGRATIONS = {
+    1: """
+    ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE parts (
+        category_id TEXT NOT NULL, kind TEXT NOT NULL, source_id TEXT NOT NULL, first_k INTEGER NOT NULL,
+        count INTEGER NOT NULL, from_s REAL NOT NULL, listed_s REAL NOT NULL,
+        start_s REAL, end_s REAL, targets INTEGER, ended INTEGER, planned_at TEXT,
+        PRIMARY KEY (category_id, kind, source_id, first_k)
+    ) WITHOUT ROWID;
+    INSERT INTO parts (category_id, kind, source_id, first_k, count, from_s, listed_s, planned_at)
+        SELECT s.category_id, s.kind, s.id, 0, max(v.count), 0.0, json_extract(s.record, '$.duration_s'),
+            max(p.opened_at)
+        FROM sources s JOIN visits v ON v.category_id = s.category_id AND v.kind = s.kind AND v.source_id = s.id
+        JOIN passes p ON p.id = v.pass_id
+        GROUP BY s.category_id, s.kind, s.id
+    """
+}
 
 
 class Ledger(Passes):
     """Open ledger; also ``Ledger(None)`` in memory, for harvests that write nothing."""
 
     def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
-        super().__init__(Database(path, SCHEMA.read_text(encoding="utf-8"), SCHEMA_VERSION, readonly=readonly))
+        super().__init__(_open(path, readonly))
         self._seq = threading.Lock()
         self._next_seq = 1 + (self._database.one("SELECT max(seq) FROM outcomes") or 0)
 
@@ -213,3 +233,8 @@ class Ledger(Passes):
         if rows:
             marks = ", ".join("?" * len(rows[0]))
             self._database.executemany(f"INSERT INTO outcomes VALUES ({marks})", rows)
+
+
+def _open(path: Path | None, readonly: bool) -> Database:
+    schema = SCHEMA.read_text(encoding="utf-8")
+    return Database(path, schema, SCHEMA_VERSION, migrations=MIGRATIONS, readonly=readonly)

@@ -13,7 +13,7 @@ from typing import Any
 
 from harvester.model import Rank, Source, SourceKind
 from harvester.sampling.plan import Visit
-from harvester.store.database import Database
+from harvester.store.parts import PART_COLUMNS, Parts, part_from
 from harvester.store.records import source_from, source_record
 
 
@@ -29,11 +29,8 @@ class OpenPass:
     lost: frozenset[tuple[SourceKind, str]] = frozenset()
 
 
-class Passes:
+class Passes(Parts):
     """The part of the ledger that plans: passes, their visits, and what is due again."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def open_pass(self, category_id: str, scope: str) -> OpenPass | None:
         """The unfinished pass of that category and scope, if there is one."""
@@ -67,7 +64,7 @@ class Passes:
                 (pass_id, category_id, scope, opened_at.isoformat(), json.dumps(listing)),
             )
             for visit in visits:
-                self._insert_visit(category_id, visit)
+                self._insert_visit(category_id, visit, opened_at)
                 count += 1
         return count
 
@@ -80,9 +77,11 @@ class Passes:
         """Visits that have targets in round ``turn``, in rank order."""
         rows = self._database.rows(
             "SELECT s.kind, s.record, v.first_slot, v.count, v.round_size, v.broadcaster_hash, v.source_hash,"
-            " v.retry"
+            f" v.retry, {PART_COLUMNS}"
             " FROM visits v JOIN sources s ON s.category_id = v.category_id AND s.kind = v.kind"
-            " AND s.id = v.source_id WHERE v.pass_id = ? AND v.first_round <= ? AND v.last_round >= ?"
+            " AND s.id = v.source_id LEFT JOIN parts p ON p.category_id = v.category_id AND p.kind = v.kind"
+            " AND p.source_id = v.source_id AND p.first_k = v.first_k AND v.retry IS NULL"
+            " WHERE v.pass_id = ? AND v.first_round <= ? AND v.last_round >= ?"
             " ORDER BY v.broadcaster_hash, v.source_hash, v.source_id",
             pass_id,
             turn,
@@ -98,8 +97,9 @@ class Passes:
                 bh,
                 sh,
                 tuple(json.loads(retry)) if retry else None,
+                part_from(part) if part[0] is not None else None,
             )
-            for kind, record, slot, count, size, bh, sh, retry in rows
+            for kind, record, slot, count, size, bh, sh, retry, *part in rows
         ]
 
     def last_round(self, pass_id: int) -> int:
@@ -209,26 +209,30 @@ class Passes:
         )
         return None if started_at is None else datetime.fromisoformat(started_at)
 
-    def _insert_visit(self, category_id: str, visit: Visit) -> None:
+    def _insert_visit(self, category_id: str, visit: Visit, planned_at: datetime) -> None:
         source = visit.source
         retry = None if visit.retry is None else json.dumps(visit.retry)
+        first_k = 0 if visit.part is None else visit.part.first_k
         self._database.execute(
             "INSERT INTO sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record",
             (category_id, source.kind, source.id, source.broadcaster_id, source_record(source)),
         )
+        if visit.part is not None:
+            self.plan_part(source, visit.part, planned_at)
         self._database.execute(
-            "INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(visit.pass_id, visit.broadcaster_hash, visit.source_hash),
                 *(category_id, source.kind, source.id),
                 *(visit.first_slot, visit.count, visit.round_size, visit.first_round, visit.last_round),
                 retry,
+                first_k,
             ),
         )
         self._database.execute(
             "UPDATE outcomes SET retry_at = NULL WHERE category_id = ? AND kind = ? AND source_id = ?"
-            " AND (?4 IS NULL OR k IS NULL OR k IN (SELECT value FROM json_each(?4)))",
-            (category_id, source.kind, source.id, retry),
+            " AND (k IS NULL OR (?4 IS NULL AND k >= ?5) OR k IN (SELECT value FROM json_each(?4)))",
+            (category_id, source.kind, source.id, retry, first_k),
         )
 
     def _last_rank(self, pass_id: int) -> Rank | None:

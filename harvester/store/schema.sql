@@ -1,4 +1,4 @@
--- Schema 1 of the ledger (store/ledger.py).
+-- Schema 2 of the ledger (store/ledger.py).
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
     rules TEXT NOT NULL, report TEXT
@@ -7,6 +7,12 @@ CREATE TABLE categories (id TEXT PRIMARY KEY, name TEXT NOT NULL, seen_at TEXT N
 CREATE TABLE sources (
     category_id TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, broadcaster_id TEXT NOT NULL,
     record TEXT NOT NULL, PRIMARY KEY (category_id, kind, id)
+) WITHOUT ROWID;
+CREATE TABLE parts (
+    category_id TEXT NOT NULL, kind TEXT NOT NULL, source_id TEXT NOT NULL, first_k INTEGER NOT NULL,
+    count INTEGER NOT NULL, from_s REAL NOT NULL, listed_s REAL NOT NULL,
+    start_s REAL, end_s REAL, targets INTEGER, ended INTEGER, planned_at TEXT,
+    PRIMARY KEY (category_id, kind, source_id, first_k)
 ) WITHOUT ROWID;
 CREATE TABLE passes (
     id INTEGER PRIMARY KEY, category_id TEXT NOT NULL, scope TEXT NOT NULL, opened_at TEXT NOT NULL,
@@ -17,7 +23,7 @@ CREATE TABLE visits (
     pass_id INTEGER NOT NULL, broadcaster_hash INTEGER NOT NULL, source_hash INTEGER NOT NULL,
     category_id TEXT NOT NULL, kind TEXT NOT NULL, source_id TEXT NOT NULL,
     first_slot INTEGER NOT NULL, count INTEGER NOT NULL, round_size INTEGER NOT NULL,
-    first_round INTEGER NOT NULL, last_round INTEGER NOT NULL, retry TEXT,
+    first_round INTEGER NOT NULL, last_round INTEGER NOT NULL, retry TEXT, first_k INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (pass_id, kind, source_id)
 ) WITHOUT ROWID;
 CREATE INDEX visits_by_round ON visits (pass_id, first_round);

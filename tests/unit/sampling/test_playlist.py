@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
+from itertools import accumulate
 from urllib.parse import urljoin
 
 import pytest
@@ -12,7 +14,13 @@ from hypothesis import strategies as st
 
 from harvester.errors import MediaError
 from harvester.model import ByteRange, InitSection, Segment
-from harvester.sampling.playlist import MAX_LINE_CHARS, MAX_SEGMENTS, parse_media_playlist
+from harvester.sampling.playlist import (
+    MAX_ATTRIBUTES,
+    MAX_LINE_CHARS,
+    MAX_SEGMENTS,
+    MAX_URL_CHARS,
+    parse_media_playlist,
+)
 
 BASE = "https://d2nvs31859zcd8.cloudfront.net/ab_login_1_2/chunked/index-dvr.m3u8?token=x"
 FOLDER = "https://d2nvs31859zcd8.cloudfront.net/ab_login_1_2/chunked/"
@@ -207,6 +215,66 @@ def test_the_number_of_segments_is_bounded():
     text = "#EXTM3U\n" + "#EXTINF:1,\n0.ts\n" * (MAX_SEGMENTS + 1)
     with pytest.raises(MediaError, match="more than"):
         parse_media_playlist(text, BASE)
+
+
+def test_a_million_tags_that_no_segment_uses_cost_little_memory():
+    lines = '#EXT-X-MAP:URI="init.mp4"\n#EXT-X-PROGRAM-DATE-TIME:2026-11-01T12:00:00Z\n#EXT-X-DISCONTINUITY\n\n'
+    text = "#EXTM3U\n" + lines * 50_000 + "#EXTINF:1,\n0.mp4\n"
+    tracemalloc.start()
+    try:
+        playlist = parse_media_playlist(text, BASE)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    (segment,) = playlist.segments
+    assert segment.init == InitSection(FOLDER + "init.mp4")
+    assert segment.program_date_time == datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def test_48_hours_are_kept_in_few_megabytes():
+    text = "#EXTM3U\n" + "".join(f"#EXTINF:10.000,\n{n}.ts\n" for n in range(17_280))
+    tracemalloc.start()
+    try:
+        playlist = parse_media_playlist(text, BASE)
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20
+    finally:
+        tracemalloc.stop()
+    assert playlist.total_s == 172_800
+
+
+def test_urls_that_a_long_folder_multiplies_are_bounded():
+    folder = "https://h.net/" + "x" * 8000 + "/"
+    text = "#EXTM3U\n" + "#EXTINF:1,\n0.ts\n" * (MAX_URL_CHARS // len(folder) + 1)
+    with pytest.raises(MediaError, match="characters"):
+        parse_media_playlist(text, folder)
+
+
+def test_attributes_of_a_tag_are_bounded():
+    assert refuse("#EXT-X-KEY:" + "A=1," * MAX_ATTRIBUTES + "METHOD=NONE") == "corrupt"
+    assert parse("#EXT-X-KEY:" + "A=1," * (MAX_ATTRIBUTES - 1) + "METHOD=NONE").segments == ()
+
+
+def test_a_page_in_place_of_a_playlist_may_be_one_later_but_a_broken_playlist_stays_broken():
+    for text, passing in (("<html>", True), ("", True), ("#EXTM3U\n0.ts", False)):
+        with pytest.raises(MediaError) as caught:
+            parse_media_playlist(text, BASE)
+        assert caught.value.retryable == passing
+
+
+@pytest.mark.parametrize(
+    "length", ["1000000000", "99999999999999999999", "1e9", "inf", "-0.5", "0x10", "1_0", "٣"]
+)
+def test_lengths_that_no_segment_has(length):
+    assert refuse(f"#EXTINF:{length},", "0.ts") == "corrupt"
+
+
+@settings(max_examples=100)
+@given(st.lists(st.decimals(0, 20, places=6), min_size=1, max_size=50))
+def test_starts_are_exact_sums(lengths):
+    playlist = parse(*(line for n, length in enumerate(lengths) for line in (f"#EXTINF:{length:f},", f"{n}.ts")))
+    sums = [Fraction(0), *accumulate(map(Fraction, lengths))]
+    assert [segment.start_s for segment in playlist.segments] == [float(total) for total in sums[:-1]]
+    assert playlist.total_s == float(sums[-1])
 
 
 def streamlink_segments(text: str) -> list[tuple[object, ...]]:

@@ -1,0 +1,118 @@
+"""A source in parts: what a VOD that is still growing gives tonight, and where the next night goes on. Pure.
+
+The playlist of a broadcast that goes on has no ENDLIST. Its last segments may still change, and what comes after
+them is not there yet, so such a VOD is sampled up to its end less three segments, and is not done with. Each visit
+covers one part, with target numbers of its own::
+
+    night 1   [guard ........ edge)                          numbers 0 ... 39, of which 20 are given out
+    night 2                  [edge ............. edge)       numbers 40 ... 59, of which 10 are
+    night 3                                      [edge .. end - guard)       numbers 60 ... 69: it has ended
+
+Where a part ends is not known when it is planned: the listing is older than the playlist, or ahead of it. It is
+known once the playlist has been read; then it is committed, before any target of the part is decided. From there
+on the part's targets are a function of committed facts and of segments that change no more, so a run that was
+killed, and a retry nights later, find the same moment under the same number. An ended VOD and a clip are the case
+of one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from harvester.config import Sample
+from harvester.model import Source, Span, Target
+from harvester.sampling.plan import (
+    Opened,
+    Part,
+    cap_of,
+    fitting,
+    given_out,
+    guarded_span,
+    pick_targets,
+    spaced_moments,
+)
+
+#: Segments at the end of a growing playlist that are left alone: players stay three behind the edge of a live
+#: playlist too (RFC 8216 §6.3.3), for what is newer may not have reached every server.
+UNSETTLED_SEGMENTS = 3
+#: How long a growing source is left alone when its listing does not grow. Nightly runs come after some 24 h; a
+#: second run of one night, such as one that goes on after a kill, must not plan what the first would not have.
+REST = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What an open source has to offer.
+
+    ``moments_s``: rising times of the pictures that can be had (s from the source's start): segment starts of a
+    VOD, keyframes of a clip. ``edge_s``: how far it may be sampled. ``ended``: it will not grow.
+    """
+
+    moments_s: Sequence[float]
+    edge_s: float
+    ended: bool
+
+
+def next_part(source: Source, parts: Sequence[Part], waited: timedelta, sample: Sample) -> Part | None:
+    """The part that follows ``parts`` of a source as it is listed now; None if there is none, or not enough.
+
+    Enough: it is longer by ``min_growth_s`` than it was listed, or sampled, and its cap is not used up. A listing
+    that stands still may have run ahead of the playlist: then it counts once :data:`REST` has passed
+    (``waited``: since the last part was planned), unless the last visit went for nothing.
+    """
+    last = parts[-1]
+    if last.opened is None or last.opened.ended:
+        return None
+    if source.duration_s <= last.listed_s and (waited < REST or _in_vain(last)):
+        return None
+    grown_s = source.duration_s - min(last.listed_s, last.opened.span.end_s)
+    room = cap_of(source, sample) - given_out(parts)
+    if grown_s < sample.min_growth_s or room < 1:
+        return None
+    return Part(
+        last.first_k + last.count, min(room, fitting(grown_s, sample)), last.opened.span.end_s, source.duration_s
+    )
+
+
+def _in_vain(part: Part) -> bool:
+    """True if a further visit found nothing."""
+    return part.first_k > 0 and part.opened is not None and not part.opened.targets
+
+
+def open_parts(
+    source: Source, parts: Sequence[Part], media: Media, sample: Sample
+) -> tuple[tuple[Part, ...], dict[int, Target]]:
+    """The same parts, all opened now, and their targets by number.
+
+    Over all parts targets keep the minimum spacing and the source's cap. Of the cap's rest a part of a growing
+    source takes half: another half is left for what is to come.
+    """
+    done: list[Part] = []
+    targets: dict[int, Target] = {}
+    for part in parts:
+        free_s = max((t.moment_s for t in targets.values()), default=-sample.min_spacing_s) + sample.min_spacing_s
+        opened = part.opened or _opened(part, media, free_s, cap_of(source, sample) - given_out(done), sample)
+        done.append(replace(part, opened=opened))
+        span = Span(max(opened.span.start_s, min(free_s, opened.span.end_s)), opened.span.end_s)
+        seed = (source.kind, source.id, *([str(part.first_k)] if part.first_k else []))
+        found = pick_targets(seed, media.moments_s, span, limit=opened.targets, sample=sample)
+        targets.update((part.first_k + target.k, replace(target, k=part.first_k + target.k)) for target in found)
+    return tuple(done), targets
+
+
+def _opened(part: Part, media: Media, free_s: float, room: int, sample: Sample) -> Opened:
+    span = _span(part, media, sample)
+    limit = min(part.count, max(0, room) if media.ended else (max(0, room) + 1) // 2)
+    fit = len(
+        spaced_moments(media.moments_s, Span(min(max(span.start_s, free_s), span.end_s), span.end_s), sample)
+    )
+    return Opened(span, min(limit, fit), media.ended)
+
+
+def _span(part: Part, media: Media, sample: Sample) -> Span:
+    """Guards lie at the ends of the source, not where parts meet."""
+    guarded = guarded_span(media.edge_s, sample)
+    start_s = part.from_s or guarded.start_s
+    return Span(start_s, max(start_s, guarded.end_s if media.ended else media.edge_s))
