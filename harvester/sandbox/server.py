@@ -2,6 +2,10 @@
 
 :class:`SandboxServer` runs in a thread of its own, so that tests and the demo talk to it like to any server.
 Around the routes it counts, shapes and misbehaves on demand (``/_control/...``).
+
+What steers it: ``POST /_control/faults`` (:mod:`harvester.sandbox.faults`; ``DELETE`` forgives all), ``clock``
+(``{"now": TIME}``), ``rate`` (buckets), ``expire_tokens``; what tells: ``GET /_control/log`` and ``stats``. Bad
+input is answered with 400, says what is wrong and changes nothing.
 """
 
 from __future__ import annotations

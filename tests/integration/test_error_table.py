@@ -240,6 +240,14 @@ def _nothing_is_lost(night: Night, row: Row, everything: int) -> None:
     assert len(images) == len(set(images)), "every GOP has a picture of its own: none may come twice"
 
 
+@pytest.mark.parametrize("path", [GQL, USHER, "^/cdn/.*m3u8$", SEGMENT])
+def test_an_answer_that_does_not_come_is_waited_for_so_long_and_asked_for_again(night: Night, path: str) -> None:
+    night.server.inject(once(path, delay_s=600))
+    ended = night.run("--source-type", "vod", HARVESTER_FETCH_READ_TIMEOUT_S="1")
+    assert (ended.code, ended.json["kept"], ended.json["failed"]) == (0, VOD_TARGETS, {}), ended.err
+    check_whole(night.out)
+
+
 PAGE = gql({"data": [], "pagination": {}})
 VIDEOS = "^/helix/videos"
 
