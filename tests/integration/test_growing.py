@@ -27,6 +27,8 @@ LENGTH_S = 240.0
 #: How long it has been on air when the first night comes; the last segment is not complete yet.
 FIRST_NIGHT_S = 131.0
 SETTLED_S = 130.0 - 3 * SEGMENT_S
+#: The next night: it has ended long since.
+NEXT_NIGHT_S = FIRST_NIGHT_S + 24 * 3600
 
 
 def live_world(**fields: float) -> World:
@@ -109,7 +111,7 @@ def nights(
 
 
 #: Times of the broadcast at which there is a run (s).
-TWO_NIGHTS = (FIRST_NIGHT_S, LENGTH_S + 3600)
+TWO_NIGHTS = (FIRST_NIGHT_S, NEXT_NIGHT_S)
 
 
 def on_air(server: SandboxServer, processes: Processes, folder: Path, on_air_s: float) -> Harvesting:
@@ -158,7 +160,7 @@ def test_the_second_night_goes_on_where_the_first_had_to_stop(
     assert max(early) > SETTLED_S - 15  # no guard at an end that is none
     again = night.run(FIRST_NIGHT_S)  # nothing has come
     assert (again.json["planned"], night.media_requests) == (0, 0)
-    second = night.run(LENGTH_S + 3600)
+    second = night.run(NEXT_NIGHT_S)
     assert second.json["kept"] > 0
     both = night.moments()
     late = sorted(set(both) - set(early))
@@ -168,7 +170,7 @@ def test_the_second_night_goes_on_where_the_first_had_to_stop(
     assert len(both) <= 60
     assert all(b - a > SEGMENT_S * 0.9 for a, b in pairwise(both))
     night.verified()
-    third = night.run(LENGTH_S + 7200)
+    third = night.run(NEXT_NIGHT_S + 3600)
     assert (third.json["planned"], night.media_requests) == (0, 0)
 
 
@@ -198,7 +200,7 @@ def test_a_failure_of_the_first_night_comes_back_beside_what_has_been_added(nigh
     early = night.moments()
     assert not any(40 <= moment < 60 for moment in early)
     night.server.faults.clear()
-    night.run(LENGTH_S + 24 * 3600)
+    night.run(NEXT_NIGHT_S)
     both = night.moments()
     assert any(40 <= moment < 60 for moment in both)
     assert max(both) > LENGTH_S - 40
