@@ -70,7 +70,7 @@ def parse_media_playlist(text: str, base_url: str) -> MediaPlaylist:
     """
     lines = _lines(text)
     if next(lines, "") != "#EXTM3U":
-        raise MediaError(f"no media playlist: it begins with {printable(text, 40)!r}")
+        raise MediaError(f"no media playlist: it begins with {printable(text[:200], 40)!r}")
     reader = _Reader(base_url)
     for line in lines:
         reader.take(line)
