@@ -52,6 +52,9 @@ _GQL, _USHER = "https://gql.twitch.tv/", "https://usher.ttvnw.net/"
 
 #: streamlink's inner names have moved: its public, slower way is taken instead.
 _MOVED = (AttributeError, TypeError)
+#: What streamlink raises for answers it cannot read: its own errors, and whatever its reading of them ran into
+#: (a frame rate of infinity is an OverflowError, a quality without its key a KeyError).
+UNREADABLE = (StreamlinkError, OSError, ValueError, LookupError, ArithmeticError, RecursionError, *_MOVED)
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +171,7 @@ class _Desk:
         self._http.cookies.clear()
         try:
             streams = self._streams(source)
-        except (StreamlinkError, OSError, ValueError, *_MOVED):
+        except UNREADABLE:
             streams = {}  # its text quotes URLs and answers: what was said tells the cause
         clip = isinstance(source, Clip)
         found = clip_renditions(streams, clip_answer(self.said)) if clip else vod_renditions(streams)

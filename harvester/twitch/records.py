@@ -20,8 +20,8 @@ _DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?", re.ASCI
 #: Clips exist since May 2016: a window without a start begins here (Helix wants both edges or none).
 FIRST_CLIP = datetime(2016, 5, 1, tzinfo=UTC)
 
-#: What building a record from an item of unknown shape may raise.
-UNREADABLE = (AttributeError, TypeError, ValueError, OverflowError)
+#: What building a record from an item of unknown shape may raise; OSError is how C refuses a time far off.
+UNREADABLE = (AttributeError, TypeError, ValueError, OverflowError, OSError)
 
 
 def parse_duration_s(text: str) -> float:
