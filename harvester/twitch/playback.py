@@ -171,10 +171,10 @@ class _Desk:
         self._http.cookies.clear()
         try:
             streams = self._streams(source)
+            clip = isinstance(source, Clip)
+            found = clip_renditions(streams, clip_answer(self.said)) if clip else vod_renditions(streams)
         except UNREADABLE:
-            streams = {}  # its text quotes URLs and answers: what was said tells the cause
-        clip = isinstance(source, Clip)
-        found = clip_renditions(streams, clip_answer(self.said)) if clip else vod_renditions(streams)
+            found = []  # its text quotes URLs and answers: what was said tells the cause
         if not found:
             raise diagnose(self.said, source, clock.now()) from None
         if not any(rendition.has_video for rendition in found):
