@@ -20,7 +20,7 @@ from tests.fuzz.target import Reader, Target
 #: Longest time for one input (seconds): a watchdog only. The slowest take some 0.2 s on an idle core.
 WATCHDOG_S = 60
 #: Memory one input may take at its peak: a fixed part (bounded tables, sockets, caches), and so many times its size.
-MEMORY_FLOOR_BYTES = 48 << 20
+MEMORY_FLOOR_BYTES = 8 << 20
 MEMORY_FACTOR = 64
 #: One input in so many is measured: tracemalloc makes everything slow.
 MEASURED = 50

@@ -31,9 +31,9 @@ def test_a_storm_of_mutated_inputs() -> None:
     assert not [kind for kind, report in reports.items() if not report.answers and kind not in NEVER_ANSWERED]
 
 
-#: Readers that make the best of everything, and inputs that are no picture whatever is done to them.
+#: Readers that make the best of everything, and inputs with a check sum or without part of their picture.
 ALWAYS_ANSWERED = ("gql and usher bodies", "http dates")
-NEVER_ANSWERED = ("decode lost h264", "decode cut av1")
+NEVER_ANSWERED = ("decode lost h264", "decode cut av1", "packed measurement")
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.kind)
