@@ -37,7 +37,7 @@ from tests.unit.sampling.test_playlist import BASE, TWITCH
 from tests.unit.twitch.conftest import CLIENT_ID, SECRET, clip, video
 from tests.unit.twitch.test_playback import AUDIO, CLIP, MASTER, NOW, OLD, token, vod
 
-_FETCH = Fetch(
+FETCH = Fetch(
     attempts=1,
     retry_base_s=0.001,
     retry_max_s=0.001,
@@ -228,7 +228,7 @@ def _fetching() -> Iterator[Reader]:
     with answering() as server:
 
         async def read() -> object:
-            async with Transport(_FETCH, loopback=True, traffic=Traffic()) as transport:
+            async with Transport(FETCH, loopback=True, traffic=Traffic()) as transport:
                 front = Front(transport, server.url("/segment"), window=ByteRange(10, 500), limit_bytes=90)
                 await front.grow(90)
                 assert 0 < len(front) <= 90 or front.complete
@@ -326,7 +326,7 @@ def _resolving(source: Vod | Clip, *, gql: bool) -> Callable[[], AbstractContext
             endpoints = Endpoints(**{name: server.url(f"/{name}/") for name in ("helix", "auth", "gql", "usher")})
 
             async def read() -> object:
-                async with StreamlinkResolver(endpoints, _FETCH, Traffic(), server.clock) as resolver:
+                async with StreamlinkResolver(endpoints, FETCH, Traffic(), server.clock) as resolver:
                     return _renditions(await resolver.renditions(source))
 
             yield lambda data: server.ask(read, lambda line: data if gql == ("/gql" in line) else good)
@@ -334,7 +334,7 @@ def _resolving(source: Vod | Clip, *, gql: bool) -> Callable[[], AbstractContext
     return opened
 
 
-def _answers(bodies: Callable[[], Sequence[bytes]], mutation: Mutation) -> tuple[Any, Mutation]:
+def answers(bodies: Callable[[], Sequence[bytes]], mutation: Mutation) -> tuple[Any, Mutation]:
     """Bodies as whole answers, mutated in the body, and at times in the headers too."""
 
     def mutated(rng: random.Random, data: bytes, other: bytes) -> bytes:
@@ -359,13 +359,13 @@ TEXT: tuple[Target, ...] = (
         plain(lambda data: parse_duration_s(data.decode("utf-8", "replace"))),
         (ValueError,),
     ),
-    Target("helix listing", 15, *_answers(pages, document), _listing),
+    Target("helix listing", 15, *answers(pages, document), _listing),
     Target("helix headers", 15, limits, in_head(text), _headers_of_helix),
     Target(
         "http headers", 20, part_answers, any_of(in_head(text), in_head(text), in_head(blind), blind), _fetching
     ),
     Target("http dates", 30, dates, any_of(text, text, blind), plain(_read_wait)),
-    Target("resolve clip", 6, *_answers(gql_bodies, document), _resolving(CLIP, gql=True)),
-    Target("resolve vod gql", 4, *_answers(gql_bodies, document), _resolving(vod(), gql=True)),
-    Target("resolve vod usher", 8, *_answers(multivariants, any_of(text, blind)), _resolving(vod(), gql=False)),
+    Target("resolve clip", 6, *answers(gql_bodies, document), _resolving(CLIP, gql=True)),
+    Target("resolve vod gql", 4, *answers(gql_bodies, document), _resolving(vod(), gql=True)),
+    Target("resolve vod usher", 8, *answers(multivariants, any_of(text, blind)), _resolving(vod(), gql=False)),
 )
