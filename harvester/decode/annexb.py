@@ -19,6 +19,11 @@ from harvester.model import Codec
 #: slice 94 gave a wrong picture, from 1024 bytes on 35, all cut in the last 12 bytes (wrong in the last block).
 SLICE_END = b"\xff" * 8192
 
+#: NAL units of one access unit. HEVC level 6.2 allows 600 slice segments, each with SEI messages.
+MAX_UNITS = 65_536
+#: Slice segments of one HEVC picture: level 6.2 allows 600 (A.4.2). Each gets a :data:`SLICE_END`.
+MAX_SLICES = 600
+
 _START_CODE = b"\x00\x00\x01"
 #: Bytes of a NAL unit that the headers read here can take, emulation prevention included.
 _HEADER_BYTES = 64
@@ -28,20 +33,33 @@ _HEVC_SPS, _HEVC_PPS, _HEVC_SLICES, _HEVC_IRAP = 33, 34, range(32), range(16, 24
 
 
 def nal_units(data: bytes) -> Iterator[tuple[int, int]]:
-    """``(start, end)`` of each NAL unit of a byte stream (Annex B), without its start code."""
+    """``(start, end)`` of each NAL unit of a byte stream (Annex B), without its start code.
+
+    Raises :class:`MediaError` (corrupt) if there are more than :data:`MAX_UNITS`.
+    """
     start = data.find(_START_CODE)
-    while start >= 0:
+    for _ in range(MAX_UNITS):
+        if start < 0:
+            return
         following = data.find(_START_CODE, start + 3)
         yield start + 3, following if following >= 0 else len(data)
         start = following
+    raise MediaError(f"more than {MAX_UNITS} NAL units in one access unit", reason="corrupt")
 
 
 def with_slice_ends(data: bytes) -> bytes:
-    """An HEVC access unit with :data:`SLICE_END` behind every slice segment."""
+    """An HEVC access unit with :data:`SLICE_END` behind every slice segment.
+
+    Raises :class:`MediaError` (corrupt) if there are more than :data:`MAX_SLICES`.
+    """
     parts: list[bytes] = []
+    slices = 0
     for start, end in nal_units(data):
         parts += [_START_CODE, data[start:end]]
         if start < end and _hevc_type(data[start]) in _HEVC_SLICES:
+            slices += 1
+            if slices > MAX_SLICES:
+                raise MediaError(f"more than {MAX_SLICES} slice segments in one picture", reason="corrupt")
             parts.append(SLICE_END)
     return b"".join(parts)
 

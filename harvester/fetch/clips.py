@@ -26,6 +26,9 @@ MAX_RUN_BYTES = 16 << 20
 MERGED_GAP = 0.5
 #: Asked for beyond a box header that the parser wants to see: mostly the box is the index, and small.
 _LOOK_BYTES = 4096
+#: Misses after which each further request asks for twice as much as is held: small boxes without end may lie in
+#: front.
+_PATIENCE = 4
 #: Boxes of media that may lie in front of an index at the end.
 _MAX_JUMPS = 4
 
@@ -164,10 +167,13 @@ async def _find_index(transport: Transport, url: str, front: Front) -> tuple[Mp4
 
 
 async def _grow_index(part: Front, offset: int, *, file_bytes: int | None) -> Mp4Index:
+    misses = 0
     while True:
         try:
             return parse_index(part.data, total_bytes=file_bytes, offset=offset)
         except NeedMoreData as shortage:
             if part.complete:
                 raise MediaError("the file ends before its index does", reason="truncated") from shortage
-            await part.grow(max(shortage.total_bytes or 2 * len(part), len(part) + _LOOK_BYTES))
+            misses += 1
+            least = len(part) + _LOOK_BYTES if misses < _PATIENCE else 2 * len(part)
+            await part.grow(max(shortage.total_bytes or 2 * len(part), least))

@@ -28,6 +28,9 @@ MAX_INITS = 16
 #: Misses of one head after which each further request asks for twice as much as is held: the sizes seen so far
 #: have proved no guide, and a segment of 8 MB must not take 20 requests.
 _PATIENCE = 2
+#: The same where the container tells how much more it needs: fragments of a frame each, without a keyframe for
+#: long, would else cost a request each.
+_TOLD_PATIENCE = 4
 
 _TS_PACKET, _TS_SYNC = 188, 0x47
 #: A segment whose sound was muted for copyright is listed as ``-unmuted`` and refused; ``-muted`` beside it holds
@@ -116,7 +119,7 @@ class SegmentReader:
     def _next_length(self, segment: Segment, held: int, misses: int, told: int | None) -> int:
         """Bytes to hold next: what the container tells, else what earlier heads suggest, else twice as many."""
         if told is not None and told > held:
-            return told
+            return told if misses < _TOLD_PATIENCE else max(told, 2 * held)
         guess = self._sizes.next_ask(segment.start_s, held)
         return guess if misses < _PATIENCE else max(guess, 2 * held)
 

@@ -97,6 +97,7 @@ class FragmentReader:
         self._defaults = defaults
         self._clock = 0  # decode time behind the last fragment
         self._samples = 0
+        self._media_data: Box | None = None  # the last one that was looked for
         self.next_bytes: int | None = _HEADER_BYTES
         self.count = 0
 
@@ -169,9 +170,13 @@ class FragmentReader:
             raise MediaError("more samples than a segment can have")
 
     def _media_data_behind(self, at: int) -> Box:
+        """The first ``mdat`` from ``at`` on; looked for once, however many fragments lie in front of it."""
+        if self._media_data is not None and self._media_data.start >= at:
+            return self._media_data
         last = at
         for box in top_level(self._head, at):
             if box.type == b"mdat":
+                self._media_data = box
                 return box
             last = box.end or last
         raise NeedMoreData("the head ends in front of the media data", total_bytes=last + _HEADER_BYTES)

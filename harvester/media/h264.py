@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: MaxFS of level 6.2 (table A-1): no slice starts behind it.
 MAX_MACROBLOCKS = 139_264
+#: SEI messages of one NAL unit that are looked at; encoders write one to four. An empty one takes two bytes.
+MAX_SEI_MESSAGES = 1024
 
 _IDR = 5
 _SEI = 6
@@ -154,9 +156,14 @@ def parse_pps_ids(nal: bytes) -> tuple[int, int]:
 
 
 def sei_payloads(rbsp: bytes) -> Iterator[tuple[int, bytes]]:
-    """(payload type, payload) of each message of an unescaped SEI body (§7.3.2.3.1); stops where it breaks."""
+    """(payload type, payload) of each message of an unescaped SEI body (§7.3.2.3.1); stops where it breaks.
+
+    No more than :data:`MAX_SEI_MESSAGES` are looked at.
+    """
     at = 0
-    while at + 2 < len(rbsp):
+    for _ in range(MAX_SEI_MESSAGES):
+        if at + 2 >= len(rbsp):
+            return
         numbers = []
         for _ in range(2):
             ones = at

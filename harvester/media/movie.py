@@ -36,6 +36,10 @@ _VISUAL_ENTRY_BYTES = 78  # of a VisualSampleEntry, in front of its boxes (ISO 1
 MAX_DESCRIPTIONS = 256
 #: Edits of one track; encoders write one or two, editors some dozens.
 MAX_EDITS = 512
+#: Tracks that are looked at. A clip has two; editors' files have some dozens of sound and subtitles.
+MAX_TRACKS = 64
+#: Parameter sets of one sample description: there are ids for 32 SPS and 256 PPS (H.264), 16, 16 and 64 (HEVC).
+MAX_PARAMETER_SETS = 288
 
 _MAX_TIME = 1 << 62  # ticks
 
@@ -140,7 +144,7 @@ def parse_movie(content: bytes) -> Movie:
     mvhd = moov.require(b"mvhd")
     timescale = unsigned(mvhd, 20 if version_and_flags(mvhd)[0] == 1 else 12, 4)
     other: VideoTrack | None = None
-    for content_of_track in moov.children(b"trak"):
+    for content_of_track in islice(moov.children(b"trak"), MAX_TRACKS):
         track = _parse_track(Container(content_of_track))
         if track is not None and any(entry.codec for entry in track.entries):
             return Movie(_positive(timescale), track, moov)
@@ -209,7 +213,10 @@ def _parse_entry(fourcc: bytes, content: bytes) -> SampleEntry:
     config = Container(content[_VISUAL_ENTRY_BYTES:]).require(config_type)
     if codec is Codec.AV1:
         return _av1_entry(fourcc, config, width, height)
-    sets = tuple(_avc_sets(config) if codec is Codec.H264 else _hevc_sets(config))
+    found = _avc_sets(config) if codec is Codec.H264 else _hevc_sets(config)
+    sets = tuple(islice(found, MAX_PARAMETER_SETS + 1))
+    if len(sets) > MAX_PARAMETER_SETS:
+        raise MediaError(f"more than {MAX_PARAMETER_SETS} parameter sets in one sample description")
     length_at = 4 if codec is Codec.H264 else 21
     return SampleEntry(
         fourcc=fourcc,

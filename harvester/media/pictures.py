@@ -78,6 +78,7 @@ class CodedPicture:
 
     begin: int
     slices: list[Slice] = field(default_factory=list)
+    fields: set[int] = field(default_factory=set)  # of its slices: 0 frame, 1 top field, 2 bottom field
     nals: list[tuple[int, int]] = field(default_factory=list)  # SEI and slices, in order
     next_begin: int | None = None
     proof: int = 0
@@ -137,8 +138,7 @@ class PictureScan:
         return between or piece.first or piece.identity != last.identity
 
     def _awaits_field(self) -> bool:
-        fields = {each.field for each in self._picture.slices}
-        return fields in ({1}, {2})
+        return self._picture.fields in ({1}, {2})
 
     def _close(self, nal: NalUnit, piece: Slice | None) -> CodedPicture:
         done = self._picture
@@ -159,6 +159,7 @@ class PictureScan:
         picture = self._picture
         if piece is not None:
             picture.slices.append(piece)
+            picture.fields.add(piece.field)
             picture.nals.append((nal.begin, nal.end))
             picture.next_begin = None
         elif role is Role.END:

@@ -27,6 +27,9 @@ _ERROR, _UNIT_START, _SCRAMBLED, _HAS_FIELD, _HAS_PAYLOAD = 0x80_0000, 0x40_0000
 _PAT_PID, _PAT_TABLE, _PMT_TABLE = 0, 0, 2
 _STUFFING = 0xFF
 _CRC_BYTES = 4  # CRC_32 at a section's end
+#: Packets of one table that are looked into for an intact one. Tables come every 0.1 s or so, a hundred in a
+#: segment of 10 s; one packet can hold 61 empty sections, so a head of nothing else would take a minute.
+MAX_TABLE_PACKETS = 2048
 
 _CODECS = {0x1B: Codec.H264, 0x24: Codec.HEVC}
 #: stream_type of video that is not read: MPEG-1/2/4, H.264 and HEVC layers, JPEG 2000, VVC, EVC, AVS, VC-1.
@@ -152,7 +155,7 @@ def _choose_video(body: bytes) -> tuple[int, Codec]:
 def _sections(table: PacketTable, pids: NDArray[np.int64], pid: int, table_id: int) -> Iterator[Section]:
     """Intact, current sections of one table, first packet first; damaged ones are passed over for the next."""
     pending: bytes | None = None
-    for index in np.flatnonzero(pids == pid).tolist():
+    for index in np.flatnonzero(pids == pid)[:MAX_TABLE_PACKETS].tolist():
         word = int(table.words[index])
         payload = payload_of(table.rows[index], word)
         if word & _ERROR or not payload:

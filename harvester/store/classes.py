@@ -210,6 +210,7 @@ def _foreign(root: Path, *, ours: bool) -> str:
 def _read(path: Path) -> _File:
     try:
         content = json.loads(path.read_bytes())
+        json.dumps(content, ensure_ascii=False).encode()  # lone surrogates are no text that could be written back
     except OSError as error:
         raise machine_error(error, path) from None
     except (ValueError, RecursionError):

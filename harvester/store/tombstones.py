@@ -100,9 +100,11 @@ def _masked(origin: tuple[str, ...], form: tuple[bool, ...]) -> tuple[str | None
 def _read(path: Path) -> tuple[Tombstone, ...]:
     try:
         content = json.loads(path.read_bytes())
-        if isinstance(content["version"], int) and content["version"] > VERSION:
+        if content["version"] > VERSION:
             raise ForeignDataset(f"{shown(path)} was written by a newer version: update harvester")
-        return tuple(_stone(entry) for entry in content["tombstones"])
+        if not isinstance(content["tombstones"], list):
+            raise TypeError("tombstones are a list")
+        return tuple(map(_stone, content["tombstones"]))
     except OSError as error:
         raise machine_error(error, path) from None
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -67,6 +67,6 @@ def server_time(headers: Mapping[str, str]) -> datetime:
 def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

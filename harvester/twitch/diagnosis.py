@@ -17,7 +17,7 @@ from harvester.errors import SourceError
 from harvester.model import Clip, Vod
 from harvester.stats import RequestKind
 from harvester.text import printable
-from harvester.twitch.offers import is_portrait, objects
+from harvester.twitch.offers import aspect_ratios, is_portrait, objects
 
 #: A VOD younger than this may have no token yet; an older one without a token is gone, private or expired.
 FRESH = timedelta(hours=1)
@@ -62,7 +62,7 @@ def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceE
 
 def token_refusal(value: str) -> SourceError | None:
     """The refusal that a playback token itself carries (``forbidden``, restricted bitrates); None if none."""
-    token = _object(_json(value.encode()))
+    token = _object(_json(value))
     authorization = _object(token.get("authorization"))
     if authorization.get("forbidden") is True:
         return _forbidden(str(authorization.get("reason", "")))
@@ -126,7 +126,8 @@ def _of_clip(clip: object) -> SourceError:
     if refusal is not None:
         return refusal
     files = [file for file in objects(_object(clip).get("videoQualities")) if file.get("sourceURL")]
-    if files and all(is_portrait(file, _object(clip)) for file in files):
+    ratios = aspect_ratios(_object(clip))
+    if files and all(is_portrait(file, ratios) for file in files):
         return SourceError("the clip lists portrait files only", reason="portrait")
     return SourceError("the clip lists no video file of use", reason="broken", retryable=True)
 
@@ -172,7 +173,7 @@ def _error_code(body: bytes) -> str:
     return str(_object(first).get("error_code") or "")
 
 
-def _json(body: bytes) -> object:
+def _json(body: bytes | str) -> object:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

@@ -9,9 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harvester.model import Rendition
+from harvester.text import printable
 
 #: Quality of a clip as GQL writes it: ``720``, perhaps ``720p60`` one day.
 _LINES = re.compile(r"(\d{2,4})(?:p\d*)?", re.ASCII)
+
+_File = tuple[str, str]  # host and path
 
 
 def vod_renditions(streams: Mapping[str, Any]) -> list[Rendition]:
@@ -46,10 +49,12 @@ def clip_renditions(streams: Mapping[str, Any], clip: Mapping[str, Any]) -> list
     Keys of ``streams`` are not read: two files of one quality differ in them by accident.
     """
     signed = {_file(stream.url): stream.url for stream in streams.values()}
+    ratios = aspect_ratios(clip)
     found = []
     for quality in objects(clip.get("videoQualities")):
-        url = signed.pop(_file(str(quality.get("sourceURL") or "")), None)
-        if url is not None and not is_portrait(quality, clip):
+        file = _file(quality.get("sourceURL"))
+        url = signed.pop(file, None)
+        if url is not None and not is_portrait(quality, ratios):
             found.append(_clip_rendition(quality, url))
     return found
 
@@ -60,34 +65,46 @@ def _clip_rendition(quality: Mapping[str, Any], url: str) -> Rendition:
     rate = quality.get("frameRate")
     fps = float(rate) if isinstance(rate, int | float) and 0 < rate < 1000 else None
     name = f"{height}p{math.ceil(fps) if fps else ''}" if height else "clip"
-    width = quality.get("width")
     return Rendition(
         name=name,
         url=url,
-        width=width if isinstance(width, int) else None,
+        width=_pixels(quality.get("width")),
         height=height,
         fps=fps,
         bandwidth=None,
-        codecs=str(quality.get("codecs") or ""),
+        codecs=printable(str(quality.get("codecs") or "")),
     )
 
 
-def is_portrait(quality: Mapping[str, Any], clip: Mapping[str, Any]) -> bool:
+def is_portrait(quality: Mapping[str, Any], ratios: Mapping[_File, object]) -> bool:
     """By the file's own size, or by the asset that lists it: a face above a cut-out of the game is no material."""
-    width, height = quality.get("width"), quality.get("height")
-    if isinstance(width, int) and isinstance(height, int):
+    width, height = _pixels(quality.get("width")), _pixels(quality.get("height"))
+    if width is not None and height is not None:
         return width < height
+    ratio = ratios.get(_file(quality.get("sourceURL")))
+    return isinstance(ratio, int | float) and 0 < ratio < 1
+
+
+def aspect_ratios(clip: Mapping[str, Any]) -> dict[_File, object]:
+    """Width over height of the first asset that lists a file, as it is told."""
+    found: dict[_File, object] = {}
     for asset in objects(clip.get("assets")):
-        files = {_file(str(q.get("sourceURL") or "")) for q in objects(asset.get("videoQualities"))}
-        if _file(str(quality.get("sourceURL") or "")) in files:
-            ratio = asset.get("aspectRatio")
-            return isinstance(ratio, int | float) and 0 < ratio < 1
-    return False
+        for quality in objects(asset.get("videoQualities")):
+            found.setdefault(_file(quality.get("sourceURL")), asset.get("aspectRatio"))
+    return found
 
 
-def _file(url: str) -> tuple[str, str]:
-    """Host and path: what stays the same when a URL is signed."""
-    parts = urlsplit(url)
+def _pixels(value: object) -> int | None:
+    """A length in pixels; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _file(url: object) -> _File:
+    """Host and path: what stays the same when a URL is signed. Of what is no URL: ("", "")."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        return "", ""
     return parts.netloc, parts.path
 
 

@@ -76,7 +76,8 @@ class Paging:
 
         An entry without an id is passed on as it is: whoever reads it will refuse it.
         """
-        entries = [entry if isinstance(entry, dict) else {} for entry in page.get("data") or []]
+        data = page.get("data")
+        entries = [entry if isinstance(entry, dict) else {} for entry in (data if isinstance(data, list) else [])]
         known = len(self._ids)
         fresh = [entry for entry in entries if self._is_new(entry.get("id"))][: self._cap - self._seen]
         self._seen += len(fresh)

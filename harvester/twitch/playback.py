@@ -69,6 +69,9 @@ _GQL, _USHER = "https://gql.twitch.tv/", "https://usher.ttvnw.net/"
 
 #: streamlink's inner names have moved: its public, slower way is taken instead.
 _MOVED = (AttributeError, TypeError)
+#: What streamlink raises for answers it cannot read: its own errors, and whatever its reading of them ran into
+#: (a frame rate of infinity is an OverflowError, a quality without its key a KeyError).
+UNREADABLE = (StreamlinkError, OSError, ValueError, LookupError, ArithmeticError, RecursionError, *_MOVED)
 
 #: What requests and urllib3 raise when nothing comes in time.
 _TIMEOUTS = (Timeout, WireTimeout)
@@ -209,10 +212,10 @@ class _Desk:
         self._http.cookies.clear()
         try:
             streams = self._streams(source)
-        except (StreamlinkError, OSError, ValueError, *_MOVED):
-            streams = {}  # its text quotes URLs and answers: what was said tells the cause
-        clip = isinstance(source, Clip)
-        found = clip_renditions(streams, clip_answer(self.said)) if clip else vod_renditions(streams)
+            clip = isinstance(source, Clip)
+            found = clip_renditions(streams, clip_answer(self.said)) if clip else vod_renditions(streams)
+        except UNREADABLE:
+            found = []  # its text quotes URLs and answers: what was said tells the cause
         if not found:
             if self.ended is not None:
                 raise self.ended from None

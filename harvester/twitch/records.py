@@ -17,8 +17,8 @@ from harvester.ports import ListingScope
 #: Helix spells a video's length ``3h8m33s``: optional hours, minutes and seconds, no days, no fractions.
 _DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?", re.ASCII)
 
-#: What building a record from an item of unknown shape may raise.
-UNREADABLE = (AttributeError, TypeError, ValueError, OverflowError)
+#: What building a record from an item of unknown shape may raise; OSError is how C refuses a time far off.
+UNREADABLE = (AttributeError, TypeError, ValueError, OverflowError, OSError)
 
 
 def parse_duration_s(text: str) -> float:

@@ -132,12 +132,21 @@ def _read(response: Response) -> Answer | None:
     if response.status == 429 or response.status >= 500:
         return None
     try:
-        data = json.loads(response.body)
+        data = _encodable(json.loads(response.body))
     except (ValueError, RecursionError):
         data = None
     if isinstance(data, dict):
         return Answer(response.status, data)
     return None if response.status == 200 else Answer(response.status, {})
+
+
+def _encodable(data: Any) -> Any:
+    """``data`` with lone surrogates, which JSON can spell but no URL, database or file can hold, as "?"."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
+    return data
 
 
 def _headroom(headers: Mapping[str, str]) -> RateHeadroom:
