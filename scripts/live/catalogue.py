@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harvester.errors import SourceError
+from harvester.errors import HarvesterError
 from harvester.model import VideoDetails, Vod
 from harvester.twitch.operations import Outcome, complaint_of, outcome_of
 from live.finding import Answer, CannotTell, Finding
@@ -28,10 +28,10 @@ async def cursor_pages(scene: Scene) -> Finding:
 async def listed_category(scene: Scene) -> Finding:
     """A VOD listed under a category shows that category."""
     wanted, lines, relations, others = scene.category.id, [], Counter[str](), 0
-    for vod in _spread(scene.settled_vods() or list(scene.vods.sources), COMPARED):
+    for vod in await _compared(scene):
         try:
             details = await scene.details(vod)
-        except (CannotTell, SourceError) as reason:
+        except (CannotTell, HarvesterError) as reason:
             relation, told = "not told", str(reason)
         else:
             relation, told = _relation(details, wanted), _told(details)
@@ -46,8 +46,18 @@ async def listed_category(scene: Scene) -> Finding:
     return Finding.of(not relations["neither"], evidence, tuple(lines))
 
 
+async def _compared(scene: Scene) -> list[Vod]:
+    """Some listed VODs, evenly over the list; with that which other assumptions are looked at on, if it opens."""
+    vods = scene.settled_vods() or list(scene.vods.sources)
+    try:
+        chosen, _ = await scene.specimen()
+    except HarvesterError:
+        return _spread(vods, COMPARED)
+    others = [vod for vod in vods if vod.id != chosen.id]
+    return [chosen, *_spread(others, COMPARED - 1)]
+
+
 def _spread(vods: list[Vod], count: int) -> list[Vod]:
-    """``count`` of them, evenly over the list."""
     step = max(1, len(vods) // count)
     return vods[::step][:count]
 

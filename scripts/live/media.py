@@ -19,7 +19,7 @@ from live.finding import Answer, CannotTell, Finding
 from live.scene import WHOLE_BYTES, ReadPlaylist, Scene
 
 #: Segments whose head is looked at in the lowest rendition, and in the highest.
-HEADS_LOW, HEADS_HIGH = 4, 2
+HEADS_LOW, HEADS_HIGH = 4, 1
 #: A first picture shown so much (s) after the segment's earliest is not its first: some frames at 60 a second.
 FIRST_S = 0.1
 #: What Twitch asks of broadcasters and makes in transcodes (s); a longer GOP than the second is another rule.
@@ -63,7 +63,7 @@ async def head_items(scene: Scene, rendition: Rendition, count: int) -> list[int
     if clip is None or clip.vod_offset_s is None:
         return sorted({len(segments) * (2 * k + 1) // (2 * count) for k in range(count)})
     before = _within(segments, clip.vod_offset_s - clip.duration_s, clip.vod_offset_s, count // 2)
-    after = _within(segments, clip.vod_offset_s, clip.vod_offset_s + clip.duration_s, count // 2)
+    after = _within(segments, clip.vod_offset_s, clip.vod_offset_s + clip.duration_s, count - count // 2)
     return before + after or [len(segments) // 2]
 
 
