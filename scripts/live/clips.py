@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from statistics import median
 from urllib.parse import urlsplit
 
 from harvester.decode import open_decoder
@@ -22,8 +23,9 @@ from live.scene import WHOLE_BYTES, Scene
 #: Pictures up to so many bits apart are taken for the same moment: two encodes of one picture differ in up to 6,
 #: and a keyframe of the clip is up to a second away. Pictures of other moments differ in some 20 to 40.
 SAME_BITS = 10
-#: A clip's keyframes lie two seconds apart, ``vod_offset`` is whole seconds: a place is known to within this (s).
-PLACE_S = 1.5
+#: A place that is off by up to this share of the clip is still nearer to its start than to its end. ``vod_offset``
+#: is whole seconds, a clip's keyframes lie two seconds apart, and streams have delays.
+PLACE_SHARE = 0.25
 
 
 async def clip_file(scene: Scene) -> Finding:
@@ -91,8 +93,9 @@ async def offset_direction(scene: Scene) -> Finding:
     in_vod = await _vod_pictures(scene)
     in_clip = await _clip_pictures(scene)
     starts_s = [(vod.moment_s, *_place(vod, in_clip)) for vod in in_vod]
-    by_start = sum(_near(start_s, clip.vod_offset_s) for _, _, start_s in starts_s)
-    by_end = sum(_near(start_s, clip.vod_offset_s - clip.duration_s) for _, _, start_s in starts_s)
+    placed_s = [start_s for _, _, start_s in starts_s if start_s is not None]
+    by_start = sum(_near(start_s, clip.vod_offset_s, clip) for start_s in placed_s)
+    by_end = sum(_near(start_s, clip.vod_offset_s - clip.duration_s, clip) for start_s in placed_s)
     lines = tuple(
         f"VOD at {at_s:9.2f} s: nearest picture of the clip {bits} bits away" + _shown(start_s)
         for at_s, bits, start_s in starts_s
@@ -102,8 +105,10 @@ async def offset_direction(scene: Scene) -> Finding:
         f"the VOD {by_start} place its start there, {by_end} its end"
     )
     if by_start == by_end:
-        raise CannotTell(evidence)
-    return Finding.of(by_start > by_end, evidence, lines)
+        raise CannotTell(
+            f"{evidence}; found elsewhere or not at all: {', '.join(map(_seconds, placed_s)) or 'none'}"
+        )
+    return Finding.of(by_start > by_end, f"{evidence}; it starts at {_seconds(median(placed_s))}", lines)
 
 
 async def _vod_pictures(scene: Scene) -> list[_Hashed]:
@@ -147,9 +152,13 @@ def _place(vod: _Hashed, in_clip: list[_Hashed]) -> tuple[int, float | None]:
     return bits, vod.moment_s - nearest.moment_s if bits <= SAME_BITS else None
 
 
-def _near(start_s: float | None, expected_s: float) -> bool:
-    return start_s is not None and abs(start_s - expected_s) <= PLACE_S
+def _near(start_s: float, expected_s: float, clip: Clip) -> bool:
+    return abs(start_s - expected_s) <= PLACE_SHARE * clip.duration_s
 
 
 def _shown(start_s: float | None) -> str:
-    return "" if start_s is None else f", so the clip starts at {start_s:.2f} s"
+    return "" if start_s is None else f", so the clip starts at {_seconds(start_s)}"
+
+
+def _seconds(moment_s: float) -> str:
+    return f"{moment_s:.2f} s"

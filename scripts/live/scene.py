@@ -88,8 +88,11 @@ class Scene:
 
     async def turn(self, requests: int = 1) -> None:
         """Wait until that many requests may go out."""
-        for _ in range(requests if self.pace else 0):
-            async with self.pace or RateLimit(1):
+        pace = self.pace
+        if pace is None:
+            return
+        for _ in range(requests):
+            async with pace:
                 pass
 
     def linked_clips(self) -> list[Clip]:
