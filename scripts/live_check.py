@@ -33,7 +33,7 @@ from live.table import ASSUMPTIONS
 from harvester.clock import Clock
 from harvester.config import Config, credentials, load
 from harvester.errors import HarvesterError
-from harvester.pipeline.outside import reach, require_rights
+from harvester.pipeline.outside import reach
 from harvester.text import printable
 from harvester.transport import RateLimit
 
@@ -102,7 +102,6 @@ def _polite(config: Config) -> Config:
 
 async def _check(config: Config, wanted: str, report: Report) -> None:
     """Fill the report. Raises HarvesterError when not even the category can be listed."""
-    require_rights(config)
     traffic = BoundedTraffic(MOST_REQUESTS)
     secret = credentials(os.environ)
     pace = None if config.endpoints.loopback else RateLimit(REQUESTS_PER_S)

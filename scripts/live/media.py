@@ -16,7 +16,7 @@ from harvester.model import AccessUnit, ByteRange, Rendition, Segment
 from harvester.stats import RequestKind
 from harvester.transport import Response, Transport
 from live.finding import Answer, CannotTell, Finding
-from live.scene import WHOLE_BYTES, ReadPlaylist, Scene
+from live.scene import WHOLE_BYTES, Scene
 
 #: Segments whose head is looked at in the lowest rendition, and in the highest.
 HEADS_LOW, HEADS_HIGH = 4, 1
@@ -132,18 +132,16 @@ def _keyframe_times(data: bytes) -> list[float]:
 
 async def range_answers(scene: Scene) -> Finding:
     """A range request is answered with 206 and the size of the whole."""
-    alone, at_once = await scene.once("ranges", lambda: _measured_ranges(scene))
-    answers = [answer for answer, _ in [*alone, *at_once]]
-    partial = sum(answer.status == 206 for answer in answers)
-    told = sum(answer.total_bytes is not None for answer in answers)
-    evidence = f"{partial} of {len(answers)} answered 206, {told} told the total"
-    return Finding.of(partial == told == len(answers), evidence)
+    answer, _ = await _range_alone(scene, 0)
+    total = "no total" if answer.total_bytes is None else f"a total of {answer.total_bytes} bytes"
+    evidence = f"a range of {MEASURED_BYTES} bytes: status {answer.status}, {len(answer.body)} bytes, {total}"
+    return Finding.of(answer.status == 206 and answer.total_bytes is not None, evidence)
 
 
 async def parallel_ranges(scene: Scene) -> Finding:
     """Four ranges at once take no longer each than one alone; every one on a new connection."""
-    alone, at_once = await scene.once("ranges", lambda: _measured_ranges(scene))
-    alone_s, at_once_s = [seconds for _, seconds in alone], [seconds for _, seconds in at_once]
+    alone_s = [seconds for _, seconds in [await _range_alone(scene, number) for number in range(ALONE)]]
+    at_once_s = [seconds for _, seconds in await _ranges_at_once(scene)]
     ratio = median(at_once_s) / median(alone_s)
     evidence = (
         f"medians {1000 * median(alone_s):.0f} ms alone ({ALONE}), {1000 * median(at_once_s):.0f} ms "
@@ -159,25 +157,30 @@ async def parallel_ranges(scene: Scene) -> Finding:
 _Timed = tuple[Response, float]
 
 
-async def _measured_ranges(scene: Scene) -> tuple[list[_Timed], list[_Timed]]:
-    vod, _ = await scene.specimen()
-    playlist = await scene.playlist((await scene.opened(vod)).ladder[0])
-    urls = _spread_urls(playlist, ALONE + AT_ONCE)
-    alone = []
-    for url in urls[:ALONE]:
-        await scene.turn()
-        async with _connected(scene) as transport:
-            alone.append(await _timed(transport, url))
+async def _range_alone(scene: Scene, number: int) -> _Timed:
+    """Range number ``number`` of :data:`ALONE`, asked once."""
+    return await scene.once(("range", number), lambda: _ranged(scene, number))
+
+
+async def _ranged(scene: Scene, number: int) -> _Timed:
+    url = await _measured_url(scene, number)
+    await scene.turn()
+    async with _connected(scene) as transport:
+        return await _timed(transport, url)
+
+
+async def _ranges_at_once(scene: Scene) -> list[_Timed]:
+    urls = [await _measured_url(scene, number) for number in range(ALONE, ALONE + AT_ONCE)]
     await scene.turn(AT_ONCE)
     async with _connected(scene) as transport:
-        at_once = await asyncio.gather(*(_timed(transport, url) for url in urls[ALONE:]))
-    return alone, list(at_once)
+        return list(await asyncio.gather(*(_timed(transport, url) for url in urls)))
 
 
-def _spread_urls(playlist: ReadPlaylist, count: int) -> list[str]:
-    """Different segments, as far as there are that many."""
-    segments = playlist.media.segments
-    return [segments[len(segments) * k // count].url for k in range(count)]
+async def _measured_url(scene: Scene, number: int) -> str:
+    """A segment of its own for each measured range, as far as there are that many."""
+    vod, _ = await scene.specimen()
+    segments = (await scene.playlist((await scene.opened(vod)).ladder[0])).media.segments
+    return segments[len(segments) * number // (ALONE + AT_ONCE)].url
 
 
 def _connected(scene: Scene) -> Transport:

@@ -1,4 +1,4 @@
-"""The assumptions, in the order in which they are looked at: the cheap and weighty ones first."""
+"""The assumptions, in the order in which they are looked at; should requests run out, the last weighs least."""
 
 from __future__ import annotations
 
@@ -59,32 +59,32 @@ ASSUMPTIONS = (
     ),
     Assumption(
         9,
-        "parallel ranges are as fast as one alone",
-        "the CDN throttles (or this line is the bottleneck): fewer [fetch] connections_per_host lose nothing",
-        parallel_ranges,
-    ),
-    Assumption(
-        10,
         "the lowest rendition has a GOP of two seconds",
         "keyframes inside segments are rarer than thought; the first of each segment is not affected",
         gop_length,
     ),
     Assumption(
-        11,
+        10,
         "a clip's file: 401 unsigned, 206 signed, index in front",
         "clips cost more requests, or expired signatures are not recognised by their status",
         clip_file,
     ),
     Assumption(
-        12,
+        11,
         "vod_offset is where a clip starts in its VOD",
         "labels that clips give to their VODs are off by the clip's length",
         offset_direction,
     ),
     Assumption(
-        13,
+        12,
         "a VOD has storyboards of 160x90 and 220x124, five columns, 200 cells at most",
         "previews are left out for VODs without them; other sizes are read as their file says",
         storyboards,
+    ),
+    Assumption(
+        13,
+        "parallel ranges are as fast as one alone",
+        "the CDN throttles (or this line is the bottleneck): fewer [fetch] connections_per_host lose nothing",
+        parallel_ranges,
     ),
 )
