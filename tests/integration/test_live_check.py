@@ -330,7 +330,7 @@ def encoded(gop_s: int, seconds: int) -> bytes:
     return target.getvalue()
 
 
-@pytest.mark.parametrize(("gop_s", "answer"), [(2, HOLDS), (5, FAILS)])
+@pytest.mark.parametrize(("gop_s", "answer"), [(2, HOLDS), (4, FAILS)])
 def test_gops(check: Run, server: SandboxServer, gop_s: int, answer: str) -> None:
     server.inject(Fault(path=r"/\d+\.(ts|mp4)$", body=encoded(gop_s, 10), times=0))
     server.inject(Fault(path=r"/cdn/.*m3u8$", body=playlist(length_s=10, ended=True), times=0))
