@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from live.bound import BoundedTraffic
-from live.finding import Answer, Assumption, Finding
+from live.finding import UNTOLD_BY, Answer, Assumption, Finding, told_of
 from live.scene import Scene, set_up
 from live.table import ASSUMPTIONS
 
@@ -123,8 +123,8 @@ async def _look(scene: Scene, report: Report) -> None:
         report.found.append((assumption, await assumption.examine(scene)))
     try:
         vod, clip = await scene.specimen()
-    except HarvesterError as error:
-        report.sources = printable(f"none opens: {error}")
+    except UNTOLD_BY as error:
+        report.sources = f"none opens: {told_of(error)}"
     else:
         report.sources = f"VOD {vod.id}, clip {clip.id if clip else 'none'}"
 

@@ -8,12 +8,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from harvester.errors import FetchError, HarvesterError
+from harvester.text import printable
 
 if TYPE_CHECKING:
     from live.scene import Scene
 
 #: What looking at answers of unknown shape may raise; more would hide a fault of the check itself.
-_UNTOLD = (HarvesterError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+UNTOLD_BY = (HarvesterError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 class Answer(StrEnum):
@@ -57,13 +58,13 @@ class Assumption:
             return await self.look(scene)
         except CannotTell as reason:
             return Finding(Answer.UNTOLD, str(reason))
-        except _UNTOLD as error:
+        except UNTOLD_BY as error:
             refused = isinstance(error, FetchError) and error.reason == "host-refused"
-            return Finding(Answer.FAILS if refused else Answer.UNTOLD, _told(error))
+            return Finding(Answer.FAILS if refused else Answer.UNTOLD, told_of(error))
 
 
-def _told(error: Exception) -> str:
+def told_of(error: Exception) -> str:
     """Our own messages hold no secrets; of other errors nobody knows, so their kind is all that is shown."""
     if isinstance(error, HarvesterError):
-        return f"{error} ({error.reason})"
+        return printable(f"{error} ({error.reason})", 300)
     return f"an answer of unknown shape ({type(error).__name__})"
