@@ -105,14 +105,20 @@ def require_rights(config: Config) -> None:
 
 
 @asynccontextmanager
-async def reach(config: Config, secrets: Credentials, clock: Clock) -> AsyncIterator[Outside]:
-    """Connect to the configured world. Raises ConfigError, CredentialsRefused or TryAgainLater."""
+async def reach(
+    config: Config, secrets: Credentials, clock: Clock, traffic: Traffic | None = None
+) -> AsyncIterator[Outside]:
+    """Connect to the configured world; ``traffic``: where requests are counted, a new one by default.
+
+    Raises ConfigError, CredentialsRefused or TryAgainLater.
+    """
     from harvester.twitch.gql import GqlDetails
     from harvester.twitch.helix import HelixCatalog  # half a second of imports that --help and status do not need
     from harvester.twitch.playback import StreamlinkResolver, player_headers
 
     require_rights(config)
-    traffic, limits = Traffic(), SharedLimits.of(config.fetch)
+    traffic = Traffic() if traffic is None else traffic
+    limits = SharedLimits.of(config.fetch)
     codecs = supported_codecs(config.decode)
     gql_limit = RateLimit(config.fetch.gql_requests_per_s)
     resolver = StreamlinkResolver(
