@@ -24,6 +24,10 @@ from harvester.twitch.refusals import NothingThere
 _OWN_FAILURES = ("unavailable", "bad-request")
 #: Queries in a row that give nothing and do not say that this is all, after which none is asked any more.
 MOST_BARREN = 3
+#: The same of queries that give nothing new. A crowded window's halves, and VODs in another order, bring new
+#: sources with nearly every question; a service that answers whatever it is asked with the same page must not be
+#: asked thousands of times.
+MOST_STALE = 12
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +81,7 @@ async def list_planned(
 
     Raises TryAgainLater when an essential query fails, or several at the very beginning.
     """
-    barren = 0
+    barren = stale = 0
     stopped = "end"
     while gathering.limit and (query := plan.next()) is not None:
         if gathering.full and not query.essential:
@@ -87,8 +91,9 @@ async def list_planned(
         if read.failure and (query.essential or (barren == MOST_BARREN and not gathering.seen)):
             raise read.failure
         plan.told(query, read)
-        if barren == MOST_BARREN:
-            stopped = read.stopped
+        stale = 0 if read.fresh or read.stopped == "end" else stale + 1
+        if barren == MOST_BARREN or stale == MOST_STALE:
+            stopped = read.stopped if barren == MOST_BARREN else "no-new-ids"
             break
     gathering.warn()
     return gathering.listing(plan.stopped if stopped == "end" else stopped, plan.lost + (stopped != "end"))
@@ -186,7 +191,9 @@ class Gathering(Generic[SourceT]):
 
     def _take(self, item: Any, query: Query[SourceT], read: Read) -> None:
         read.items += 1
-        new = self._is_new(getattr(item, "id", None))
+        id_ = getattr(item, "id", None)
+        new = self._is_new(id_)
+        read.fresh += new and isinstance(id_, str)
         try:
             source = self._convert(item)
         except UNREADABLE:

@@ -37,13 +37,15 @@ class Read:
     """What reading one query brought.
 
     ``stopped``: one of :data:`STOPS`, or ``more`` where reading on was of no use. ``inside``: readable items that
-    the query was meant for; ``oldest``: of all readable. ``failure``: why it broke off, if it did.
+    the query was meant for; ``fresh``: items with ids that no earlier query gave; ``oldest``: of all readable.
+    ``failure``: why it broke off, if it did.
     """
 
     stopped: str = "end"
     items: int = 0
     wanted: int = 0
     inside: int = 0
+    fresh: int = 0
     oldest: datetime | None = None
     languages: dict[str, None] = field(default_factory=dict)  # in the order seen
     failure: TryAgainLater | None = None

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from harvester.clock import Clock
 from tests.unit.twitch.test_playback import NOW
 
-#: Requests for one input: five tries of three questions, with tokens and redirects.
-MAX_REQUESTS = 60
+#: Requests for one input: a dozen questions that bring nothing new, of three pages each, for VODs and for clips, and
+#: what led there.
+MAX_REQUESTS = 120
 
 
 class Server:

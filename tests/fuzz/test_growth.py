@@ -144,10 +144,6 @@ def maps(count: int) -> object:
     return parse_media_playlist("#EXTM3U\n" + text, BASE)
 
 
-def attributes(count: int) -> object:
-    return parse_media_playlist('#EXTM3U\n#EXT-X-MAP:URI="a.mp4"' + ",A=1" * count, BASE)
-
-
 def clip_files(count: int) -> object:
     """Files that streamlink signed, each listed by an asset too."""
     listed = [{"sourceURL": f"https://a.tv/{n}.mp4", "quality": "720"} for n in range(count)]
@@ -162,7 +158,7 @@ def page(count: int) -> object:
 
 GROWING = [
     *(hevc_slices, h264_slices, start_codes, fragments, boxes, top_boxes, samples, obus, sei_messages),
-    *(program_maps, tiny_sections, extinf, maps, attributes, clip_files, page),
+    *(program_maps, tiny_sections, extinf, maps, clip_files, page),
 ]
 
 
