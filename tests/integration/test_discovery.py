@@ -19,8 +19,7 @@ from harvester.config import Credentials, Discover, Endpoints
 from harvester.errors import TryAgainLater
 from harvester.model import Category, Clip, Vod, VodType
 from harvester.ports import Listing, ListingScope
-from harvester.sandbox import SandboxServer
-from harvester.sandbox.control import Fault
+from harvester.sandbox import Fault, SandboxServer
 from harvester.sandbox.crowd import CLIPPED, NASTY, STREAMED, crowd_world
 from harvester.sandbox.helix import cursor
 from harvester.sandbox.quirks import Beyond

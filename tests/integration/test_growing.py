@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.sandbox import SandboxServer, default_world
-from harvester.sandbox.control import Fault
+from harvester.sandbox import Fault, SandboxServer, default_world
 from harvester.sandbox.world import Video, World
 from harvester.store.ledger import Ledger
 from tests.integration.commands import QUICK, Commands, Ended
