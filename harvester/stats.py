@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -22,10 +22,14 @@ class RequestKind(StrEnum):
 
 
 class Traffic:
-    """Requests sent and body bytes received, by kind. Thread-safe: three HTTP stacks count here."""
+    """Requests sent and body bytes received, by kind. Thread-safe: three HTTP stacks count here.
+
+    ``grown``: called after each count, in the thread that counts.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.grown: Callable[[], None] | None = None
         self.requests: Counter[RequestKind] = Counter()
         self.bytes: Counter[RequestKind] = Counter()
 
@@ -33,11 +37,17 @@ class Traffic:
         """Count one request, retries included, when it is sent."""
         with self._lock:
             self.requests[kind] += 1
+        self._tell()
 
     def received(self, kind: RequestKind, n_bytes: int) -> None:
         """Count ``n_bytes`` of a body, complete or not."""
         with self._lock:
             self.bytes[kind] += n_bytes
+        self._tell()
+
+    def _tell(self) -> None:
+        if (grown := self.grown) is not None:
+            grown()
 
     def __add__(self, other: Traffic) -> Traffic:
         total = Traffic()

@@ -226,11 +226,17 @@ class CategoryWalk:
             await self._stage.window.release()
 
     async def _abandon(self, queue: asyncio.Queue[Item | None]) -> None:
-        """Let go of work that will not be decided in this run; its ranks stay pending."""
+        """Let go of work that will not be decided in this run; its ranks stay pending.
+
+        All of it is told at once: whoever is told last would go on fetching meanwhile.
+        """
+        items = []
         while not queue.empty():
-            item = queue.get_nowait()
-            if item is not None:
-                await self._drop(item)
+            if (item := queue.get_nowait()) is not None:
+                items.append(item)
+                item.task.cancel()
+        for item in items:
+            await self._drop(item)
 
     async def _drop(self, item: Item) -> None:
         item.task.cancel()

@@ -153,7 +153,7 @@ class Harvest:
             stop=self.stop,
             bounds=bounds,
         )
-        timer = asyncio.create_task(bounds.watch_time())
+        timer = asyncio.create_task(bounds.watch())
         try:
             async with asyncio.TaskGroup() as group:
                 publishing = group.create_task(publisher.run())

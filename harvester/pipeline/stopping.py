@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -68,10 +69,8 @@ class Bounds:
             return True
         if run.max_time_s and self._clock.elapsed_s() >= run.max_time_s:
             self._stop.ask("max_time")
-        elif run.max_bytes and sum(self._traffic.bytes.values()) >= run.max_bytes:
-            self._stop.ask("max_bytes")
-        elif run.max_requests and sum(self._traffic.requests.values()) >= run.max_requests:
-            self._stop.ask("max_requests")
+        elif reason := self._exhausted():
+            self._stop.ask(reason)
         return self._stop.asked
 
     def full(self) -> bool:
@@ -81,8 +80,31 @@ class Bounds:
             return True
         return False
 
-    async def watch_time(self) -> None:
-        """Ask for a stop when the time is over, whatever the run waits for then."""
-        if self._run.max_time_s:
-            await asyncio.sleep(max(0.0, self._run.max_time_s - self._clock.elapsed_s()))
+    async def watch(self) -> None:
+        """Ask for a stop when the time is over or the traffic used up, whatever the run waits for then.
+
+        Traffic is looked at with every request and chunk: what is under way then is at most a chunk for each
+        connection more than the bound, and not all that is planned ahead.
+        """
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            if not self._stop.asked and self._exhausted():
+                loop.call_soon_threadsafe(self.check)
+
+        self._traffic.grown = look
+        try:
+            left_s = self._run.max_time_s - self._clock.elapsed_s()
+            await asyncio.sleep(max(0.0, left_s) if self._run.max_time_s else math.inf)
             self._stop.ask("max_time")
+        finally:
+            self._traffic.grown = None
+
+    def _exhausted(self) -> str:
+        """Which bound on traffic is reached; "" if none is."""
+        run = self._run
+        if run.max_bytes and sum(self._traffic.bytes.values()) >= run.max_bytes:
+            return "max_bytes"
+        if run.max_requests and sum(self._traffic.requests.values()) >= run.max_requests:
+            return "max_requests"
+        return ""

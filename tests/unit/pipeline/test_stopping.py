@@ -123,10 +123,31 @@ def test_a_stop_for_any_reason_ends_the_beginning_of_work() -> None:
 def test_the_time_is_watched_whatever_the_run_waits_for() -> None:
     async def check() -> None:
         watched, stop = bounds(Run(max_time_s=1e-9))
-        await watched.watch_time()
+        await watched.watch()
         assert stop.reason == "max_time"
-        unbounded, stop = bounds(Run())
-        await unbounded.watch_time()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"), [({"max_bytes": 101}, "max_bytes"), ({"max_requests": 6}, "max_requests")]
+)
+def test_traffic_is_watched_whatever_the_run_waits_for(run: dict[str, Any], reason: str) -> None:
+    async def check() -> None:
+        traffic, stop = Traffic(), Stop()
+        traffic.received(RequestKind.MEDIA, 100)
+        for _ in range(5):
+            traffic.sent(RequestKind.MEDIA)
+        watching = asyncio.create_task(Bounds(Run(**run), Clock(), traffic, stop, lambda: 0).watch())
+        await asyncio.sleep(0)
         assert not stop.asked
+        await asyncio.to_thread(traffic.sent, RequestKind.GQL)  # other stacks count in their own threads
+        await asyncio.to_thread(traffic.received, RequestKind.GQL, 1)
+        with pytest.raises(Stopped):
+            await stop.or_stopped(asyncio.Event().wait())
+        assert stop.reason == reason
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        traffic.sent(RequestKind.GQL)  # nobody is told any more
 
     asyncio.run(check())
