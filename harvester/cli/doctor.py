@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from harvester.errors import FetchError, HarvesterError, MachineError, TryAgainL
 from harvester.pipeline.outside import reach, require_rights
 from harvester.ports import RateHeadroom
 from harvester.report.ending import PRECEDENCE
+from harvester.report.summary import looked_json
 from harvester.stats import RequestKind
 from harvester.store.classes import holds_dataset
 from harvester.transport import Transport
@@ -57,7 +57,7 @@ def doctor(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
     checks = list(_checks(config, out or Path.cwd()))
     code = min((check.exit_code for check in checks), key=PRECEDENCE.index)
     if as_json:
-        click.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in checks]}))
+        click.echo(looked_json(code, checks=[asdict(check) for check in checks]))
     else:
         _print(checks, term)
     return code

@@ -19,6 +19,7 @@ from harvester.pipeline.listing import Lister, Request, find_categories
 from harvester.pipeline.outside import OpenDataset, inspect_dataset, open_dataset, reach
 from harvester.pipeline.preview import CategoryPlan, preview
 from harvester.report.overview import overview_text, plan_text
+from harvester.report.summary import looked_json
 from harvester.store.ledger import Ledger
 from harvester.store.overview import DatasetOverview, overview
 from harvester.store.verify import (
@@ -48,7 +49,7 @@ def plan(**options: Any) -> int:
     for error in unknown:
         term.err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
     if term.as_json:
-        click.echo(json.dumps({"exit_code": code, "plan": [asdict(entry) for entry in plans]}))
+        click.echo(looked_json(code, plan=[asdict(entry) for entry in plans]))
     else:
         term.out.print(plan_text(plans), markup=False, highlight=False)
     return code
@@ -77,7 +78,11 @@ def status(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
     with inspect_dataset(out, Clock(config.run.start)) as opened:
         facts = DatasetOverview((), ()) if opened is None else overview(opened.dataset, opened.ledger)
     if as_json:
-        click.echo(json.dumps({"exit_code": 0, "dataset": str(out), **asdict(facts)}))
+        categories = {
+            entry.category_id: {**asdict(entry), "kept": entry.frames, "total": entry.frames}
+            for entry in facts.categories
+        }
+        click.echo(looked_json(0, dataset=str(out), categories=categories, runs=facts.runs))
     else:
         term.out.print(overview_text(facts, out), markup=False, highlight=False)
     return 0
@@ -105,8 +110,8 @@ def verify(
     for finding in findings[:FINDINGS_SHOWN]:
         term.err.print(f"{finding.kind}: {finding.what}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
-        record = {"exit_code": code, "images": images, "findings": [asdict(finding) for finding in findings]}
-        click.echo(json.dumps(record))
+        found = [asdict(finding) for finding in findings]
+        click.echo(looked_json(code, dataset=str(out), images=images, findings=found))
     else:
         _verdict(term, images, len(findings), replaying)
     return code
@@ -126,9 +131,7 @@ def config_command(*, config_path: Path | None, as_json: bool, quiet: bool, verb
     result = loaded(config_path, term)
     values = result.config.model_dump(mode="json")
     if as_json:
-        click.echo(
-            json.dumps({"exit_code": 0, "file": str(result.path) if result.path else None, "config": values})
-        )
+        click.echo(looked_json(0, file=str(result.path) if result.path else None, config=values))
         return 0
     for section, keys in values.items():
         click.echo(f"[{section}]")

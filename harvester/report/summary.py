@@ -165,6 +165,12 @@ def failed_json(exit_code: int, reason: str, message: str) -> str:
     return json.dumps({**json.loads(report.to_json()), "reason": reason})
 
 
+def looked_json(exit_code: int, *, dataset: str = "", **facts: Any) -> str:
+    """The JSON line of a command that only looked: the same fields with empty books, and what it found."""
+    report = RunReport("", "partial" if exit_code == 4 else "failed" if exit_code else "done", exit_code, dataset)
+    return json.dumps({**json.loads(report.to_json()), **facts})
+
+
 def _added(counts: list[Counts]) -> dict[str, int]:
     sums: dict[str, int] = {}
     for count in counts:

@@ -17,6 +17,7 @@ from PIL import Image
 from harvester.sandbox import SandboxServer, default_world, read_stamp, world_from_index
 from harvester.store.classes import SplitRule
 from tests.integration.commands import Commands
+from tests.integration.refusals import KEYS_OF_THE_CONTRACT
 
 COLUMNS_OF_THE_CONTRACT = [
     "file_name", "label", "label_id", "category_id", "source_type", "source_id", "broadcaster_id", "offset_s",
@@ -245,7 +246,7 @@ def test_narrowing_takes_up_what_a_wider_pass_left(harvester: Commands, tmp_path
     assert harvester("run", "--category", "Teeworlds", "--out", whole).code == 0
 
     def looked_at(dataset: Path) -> int:
-        (entry,) = harvester("status", "--out", dataset, "--json").json["categories"]
+        (entry,) = harvester("status", "--out", dataset, "--json").json["categories"].values()
         return int(entry["frames"]) + sum(entry["dropped"].values())
 
     assert looked_at(out) == looked_at(whole)
@@ -281,3 +282,21 @@ def test_a_lost_ledger_and_another_rendition_store_no_moment_twice(harvester: Co
     assert rows_of(out)[: len(before)] != []
     assert len(rows_of(out)) == 9
     assert harvester("verify", "--out", out, "--replay").code == 0
+
+
+def test_every_command_ends_its_json_with_the_same_fields(harvester: Commands, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    assert harvester("run", "--category", "Teeworlds", "--frames", "2", "--out", out).code == 0
+    target = ("--category", "Teeworlds", "--out", out)
+    for command in (
+        ("plan", *target),
+        ("status", "--out", out),
+        ("verify", "--out", out),
+        ("doctor",),
+        ("config",),
+    ):
+        ended = harvester(*command, "--json")
+        assert ended.json.keys() >= KEYS_OF_THE_CONTRACT, command
+        assert (ended.code, ended.json["exit_code"], ended.json["status"]) == (0, 0, "done"), command
+    (category,) = harvester("status", "--out", out, "--json").json["categories"].values()
+    assert (category["name"], category["total"]) == ("Teeworlds", 2)
