@@ -28,6 +28,9 @@ DAY_WINDOW = 23 * HOUR
 FULL = 900
 #: A wider window is believed below this: what a page would show if as many were lost as by those weeks.
 SPARSE = PAGE * 4116 // 13612
+#: Windows in a row that hold clips of other times only, after which none is asked any more: the service does not
+#: look at them.
+MOST_ASTRAY = 12
 #: Most requests of one listing: eight minutes at the default pace, 400,000 clips.
 MOST_REQUESTS = 4000
 
@@ -91,6 +94,7 @@ class ClipWindows:
         self._width = DAY_WINDOW
         self._halves: list[Window] = []  # the newest last
         self._requests = 0
+        self._astray = 0
         self._over = False
         self.lost = 0
         self.stopped = "end"
@@ -110,7 +114,11 @@ class ClipWindows:
     def told(self, window: Window, read: Read) -> None:
         """Take note of what ``window`` gave."""
         self._requests += read.requests
-        if window.is_trusted(read):
+        if read.items:
+            self._astray = 0 if read.inside else self._astray + 1
+        if self._astray == MOST_ASTRAY:
+            self._give_up("no-new-ids")
+        elif window.is_trusted(read):
             self._width = max(HOUR, _next_width(window.width, read.items) // HOUR * HOUR)
         elif read.items >= PAGE and not read.inside:
             self._give_up("no-new-ids")  # windows mean nothing to this service: smaller ones will not help

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from harvester.errors import TryAgainLater
 from harvester.model import Clip
 from harvester.twitch.paging import PAGE, Read
-from harvester.twitch.windows import FIRST_CLIP, FULL, HOUR, MOST_REQUESTS, TEN_MINUTES, ClipWindows, Window
+from harvester.twitch.windows import (
+    FIRST_CLIP,
+    FULL,
+    HOUR,
+    MOST_ASTRAY,
+    MOST_REQUESTS,
+    SPARSE,
+    TEN_MINUTES,
+    ClipWindows,
+    Window,
+)
 
 NOW = datetime(2026, 11, 2, 3, 20, tzinfo=UTC)
 CAP = 1000
@@ -175,3 +185,12 @@ def test_clips_of_other_times_are_told() -> None:
 
 def clip_at(moment: datetime) -> Clip:
     return Clip("Slug", "1", "9", "Ann", "", moment, 1, "en", 0)
+
+
+def test_a_service_that_does_not_look_at_the_window_is_left_after_a_dozen_believable_answers() -> None:
+    windows, asked = ClipWindows(None, NOW), 0
+    while (window := windows.next()) is not None:
+        asked += 1
+        windows.told(window, Read("end", items=SPARSE))
+    assert asked == MOST_ASTRAY
+    assert (windows.stopped, windows.lost) == ("no-new-ids", 1)
