@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harvester.config import Config
 from harvester.decode import open_decoder
-from harvester.errors import FetchError, TargetError
+from harvester.errors import FetchError, SourceError, TargetError
 from harvester.model import AccessUnit, Measurement, Picture, Rank, Source
 from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.opening import Located, Opener, OpenSource
@@ -152,6 +152,9 @@ class Worker:
                 if error.status not in _EXPIRED or source.kind != "clip":
                     raise
             renewed = await self._sources.renew(source, opened)
+            if k not in renewed.targets:
+                said = f"clip {source.id}: its files changed while it was read"
+                raise SourceError(said, reason="broken", retryable=True)
             return await renewed.read(renewed.targets[k])
 
     def _look(self, unit: AccessUnit) -> tuple[Picture, Measurement]:

@@ -1,0 +1,54 @@
+"""A target's work where its source is opened twice: what the second opening may say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from harvester.config import Config
+from harvester.errors import FetchError
+from harvester.model import Source, Target
+from harvester.pipeline.opening import Located
+from harvester.pipeline.work import Decoders, Failed, OpenSources, Worker
+from harvester.stats import StageTimes
+from tests.unit.pipeline.conftest import clip, visit
+
+
+@dataclass(eq=False)
+class Refused:
+    """An open clip whose signature is refused."""
+
+    targets: Mapping[int, Target]
+
+    async def read(self, target: Target) -> Located:
+        raise FetchError("no", reason="http-401", retryable=False, status=401)
+
+
+@dataclass
+class Changing:
+    """Opens a clip that has two keyframes at first and then one."""
+
+    opened: list[Refused] = field(default_factory=list)
+
+    async def open(self, source: Source) -> Refused:
+        count = 1 if self.opened else 2
+        self.opened.append(Refused({k: Target(k, k, float(k)) for k in range(count)}))
+        return self.opened[-1]
+
+
+def test_a_target_that_a_renewed_clip_no_longer_has_fails_and_is_tried_again() -> None:
+    async def take() -> tuple[Any, int]:
+        opener = Changing()
+        sources = OpenSources(cast("Any", opener), cast("Any", None))
+        with ThreadPoolExecutor(1) as executor:
+            worker = Worker(sources, executor, Decoders(Config()), StageTimes())
+            result = await worker.take(visit(clip()), 1, lambda: None)
+        return result, len(opener.opened)
+
+    result, openings = asyncio.run(take())
+    assert isinstance(result, Failed)
+    assert (result.whole_source, result.error.reason, result.error.retryable) == (False, "broken", True)
+    assert openings == 2
