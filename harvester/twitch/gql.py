@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from harvester.config import Endpoints, Fetch
-from harvester.errors import FetchError, SourceError
+from harvester.errors import FetchError, SourceError, TryAgainLater
 from harvester.model import VideoDetails
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
@@ -166,7 +166,7 @@ class GqlDetails:
             response = await self._transport.send(
                 "POST", self._url, kind=RequestKind.GQL, headers=self._headers, body=body, limit_bytes=ANSWER_BYTES
             )
-        except FetchError as error:
+        except (FetchError, TryAgainLater) as error:  # an outage ends what needs GQL, and nothing here does
             _log.info("GQL: %s", error)
             return nothing, None
         document = _json(response.body)

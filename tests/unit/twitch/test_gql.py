@@ -14,13 +14,15 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlink.plugins.twitch import TwitchAPI
+from yarl import URL
 
 from harvester.clock import Clock
 from harvester.config import Fetch
 from harvester.errors import SourceError
 from harvester.model import Category, Span, VideoDetails, Vod, VodType
 from harvester.stats import RequestKind, Traffic
-from harvester.transport import RateLimit
+from harvester.transport import RateLimit, SharedLimits, host_of
+from harvester.transport.breaker import LIMITS, TIMEOUT, Ticket
 from harvester.twitch.gql import FAILURES_IN_A_ROW, HASH_TRIES, GqlDetails
 from harvester.twitch.operations import CLIENT_ID, OPERATIONS, Outcome, complaint_of, outcome_of
 from harvester.twitch.playback import StreamlinkResolver, player_headers
@@ -236,6 +238,21 @@ def test_passing_faults_are_tried_again_and_an_outage_ends(
     assert (lost, working) == ([None] * (FAILURES_IN_A_ROW + 1), False)
     assert len(server.asked) == FAILURES_IN_A_ROW * QUICK.attempts
     assert len(caplog.records) == 1
+
+
+def test_a_host_that_was_given_up_costs_the_details_and_not_the_run() -> None:
+    async def test(server: StandIn) -> tuple[list[VideoDetails | None], list[str]]:
+        server.answers = {GQL: by_name()}
+        limits = SharedLimits(pauses_s=(1e-9,))
+        circuit = limits.breakers.circuit(host_of(URL(server.endpoints.gql)), RequestKind.GQL)
+        for _ in range(LIMITS[TIMEOUT] + 1):  # as those who open sources have found it
+            leave = circuit.enter()
+            assert isinstance(leave, Ticket)
+            circuit.settle(leave, TIMEOUT)
+        async with GqlDetails(server.endpoints, QUICK, Traffic(), RateLimit(1000), limits=limits) as door:
+            return [await door.of_vod("2001")], server.asked
+
+    assert run(test) == ([None], [])
 
 
 def test_one_operation_in_error_does_not_lose_the_others() -> None:
