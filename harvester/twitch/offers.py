@@ -14,6 +14,9 @@ from harvester.text import printable
 #: Quality of a clip as GQL writes it: ``720``, perhaps ``720p60`` one day.
 _LINES = re.compile(r"(\d{2,4})(?:p\d*)?", re.ASCII)
 
+#: Longest name of a rendition that is taken as it is told (characters); Twitch's have up to 20.
+NAME_CHARS = 40
+
 _File = tuple[str, str]  # host and path
 
 
@@ -29,7 +32,8 @@ def _vod_rendition(playlist: Any) -> Rendition:
     info = playlist.stream_info
     width, height = info.resolution or (None, None)
     fps = float(info.framerate) if info.framerate and math.isfinite(info.framerate) else None
-    name = info.video or (f"{height}p{math.ceil(fps or 0) or ''}" if height else "audio_only")
+    name = printable(info.video or "", NAME_CHARS)
+    name = name or (f"{height}p{math.ceil(fps or 0) or ''}" if height else "audio_only")
     sound_only = not height and (name.startswith("audio") or not info.codecs)
     return Rendition(
         name=name,
@@ -38,7 +42,7 @@ def _vod_rendition(playlist: Any) -> Rendition:
         height=height or None,
         fps=fps,
         bandwidth=info.bandwidth or None,
-        codecs=",".join(info.codecs),
+        codecs=printable(",".join(info.codecs)),
         has_video=not sound_only and not (info.codecs and all(c.startswith("mp4a") for c in info.codecs)),
     )
 

@@ -206,6 +206,15 @@ def test_old_master_playlist() -> None:
     assert only.url.startswith("https://d2nvs31859zcd8.cloudfront.net/")
 
 
+def test_names_of_renditions_are_one_short_printable_line() -> None:
+    odd = MASTER.replace('ID="1080p60"', f'ID="10\x1b[2J\u202e{"80" * 5000}"').replace(
+        "avc1.64002A", "avc1\x1b.64002A"
+    )
+    (first, *_), _ = resolve(vod(), {GQL: vod_token(), USHER: text(odd)})
+    assert (first.name[:7], len(first.name)) == ("10[2j80", 40)
+    assert first.codecs == "avc1.64002A,mp4a.40.2"
+
+
 def test_sound_only() -> None:
     failed, server = failure(vod(), {GQL: vod_token(), USHER: text(AUDIO)})
     assert (failed.reason, failed.retryable, len(server.asked)) == ("no-video", False, 2)
