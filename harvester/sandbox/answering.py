@@ -28,7 +28,7 @@ _HARMLESS = Fault()
 
 
 @dataclass(slots=True)
-class Delivery:
+class Sending:
     """One answer on its way over ``line``. ``status`` (0 = nothing) and ``sent_bytes`` tell what has left."""
 
     line: Line

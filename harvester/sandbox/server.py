@@ -23,7 +23,7 @@ from weakref import WeakSet
 from aiohttp import web
 
 from harvester.errors import MachineError
-from harvester.sandbox.answering import Delivery, Handler
+from harvester.sandbox.answering import Handler, Sending
 from harvester.sandbox.buckets import HELIX_POINTS
 from harvester.sandbox.control import Kind, Line, LogEntry, RequestLog
 from harvester.sandbox.faults import Fault, FaultBook
@@ -166,12 +166,12 @@ class SandboxServer:
             return await handler(request)
         kind, begun = _kind_of(request.path), time.perf_counter()
         at_s = self.log.begin(kind)
-        delivery = Delivery(self._line)
+        sending = Sending(self._line)
         try:
             await self._line.travel(1 + self._note_connection(request))
             fault = self.faults.take(request.method, request.path, request.query_string, request.headers)
-            delivery.fault = fault or delivery.fault
-            return await delivery.answer(request, handler)
+            sending.fault = fault or sending.fault
+            return await sending.answer(request, handler)
         finally:
             ms = (time.perf_counter() - begun) * 1000
             self.log.end(
@@ -181,8 +181,8 @@ class SandboxServer:
                     path=request.path,
                     query=redact(request.rel_url.raw_query_string),
                     range=request.headers.get("Range"),
-                    status=delivery.status,
-                    bytes=delivery.sent_bytes,
+                    status=sending.status,
+                    bytes=sending.sent_bytes,
                     ms=round(ms, 3),
                     host=request.host,
                     at_s=round(at_s, 4),
