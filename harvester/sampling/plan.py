@@ -200,21 +200,6 @@ def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterato
             slot += count
 
 
-def choose_targets(
-    source: Source, moments_s: Sequence[float], length_s: float, sample: Sample
-) -> tuple[Target, ...]:
-    """Targets of an open source that is whole, in their order of ``k``.
-
-    ``moments_s``: rising presentation times (s from the source's start) of the pictures that can be had: segment
-    starts of a VOD, keyframes of a clip. ``length_s``: length of the media itself. Only moments inside the
-    guarded span of the listed duration or of the media, whichever is shorter, count.
-    """
-    known_s = [seconds for seconds in (source.duration_s, length_s) if seconds > 0]
-    span = guarded_span(min(known_s, default=0.0), sample)
-    limit = target_limit(source, sample)
-    return pick_targets((source.kind, source.id), moments_s, span, limit=limit, sample=sample)
-
-
 def pick_targets(
     name: Sequence[str], moments_s: Sequence[float], span: Span, *, limit: int, sample: Sample
 ) -> tuple[Target, ...]:

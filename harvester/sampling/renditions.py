@@ -62,11 +62,6 @@ def obstacle(rendition: Rendition, codecs: Collection[Codec]) -> str:
     return "" if _is_supported(rendition, codecs) else "unsupported-codec"
 
 
-def choose_rendition(renditions: Sequence[Rendition], *, min_height: int, codecs: Collection[Codec]) -> Rendition:
-    """The smallest rendition of at least ``min_height`` lines, else the tallest: see :func:`order_renditions`."""
-    return order_renditions(renditions, min_height=min_height, codecs=codecs)[0]
-
-
 def is_portrait(rendition: Rendition) -> bool:
     """True if it is known to be higher than wide."""
     return rendition.width is not None and rendition.height is not None and rendition.width < rendition.height

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harvester.config import Sample
-from harvester.sampling.plan import choose_targets
+from harvester.sampling.parts import Media, open_parts
+from harvester.sampling.plan import first_part
 from harvester.store.records import source_from
 
 SPLITS = ("train", "validation", "test")
@@ -164,7 +165,9 @@ def _targets(kind: str, record: str) -> int:
     """How many targets a source of these worlds has: their GOPs, and so their pictures, are 2 s apart."""
     source = source_from(kind, record)
     moments_s = [2.0 * number for number in range(int(source.duration_s / 2))]
-    return len(choose_targets(source, moments_s, source.duration_s, SAMPLE))
+    media = Media(moments_s, source.duration_s, ended=True)
+    _, targets = open_parts(source, [first_part(source, SAMPLE)], media, SAMPLE)
+    return len(targets)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config import Sample
-from harvester.model import Clip, Span, Target, Vod, VodType
+from harvester.model import Clip, Source, Span, Target, Vod, VodType
 from harvester.sampling.parts import REST, Media, next_part, open_parts
-from harvester.sampling.plan import Opened, Part, choose_targets, first_part, given_out, guarded_span, target_limit
+from harvester.sampling.plan import Opened, Part, first_part, given_out, guarded_span, pick_targets, target_limit
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 NIGHT = timedelta(hours=24)
@@ -35,20 +35,31 @@ def opened(duration_s: float, media: Media, sample: Sample = SAMPLE) -> tuple[tu
     return open_parts(source, [first_part(source, sample)], media, sample)
 
 
+def whole(source: Source, media: Media) -> tuple[Target, ...]:
+    """Targets of a source that is one part."""
+    span, limit = guarded_span(media.edge_s, SAMPLE), target_limit(source, SAMPLE)
+    return pick_targets((source.kind, source.id), media.moments_s, span, limit=limit, sample=SAMPLE)
+
+
 def test_a_whole_vod_has_the_targets_it_always_had() -> None:
     source, media = vod(3600), segments(3600, ended=True)
     parts, targets = opened(3600, media)
-    assert list(targets.values()) == list(choose_targets(source, media.moments_s, 3600, SAMPLE))
+    assert list(targets.values()) == list(whole(source, media))
     assert list(targets) == [target.k for target in targets.values()]
     assert parts[0].opened == Opened(guarded_span(3600, SAMPLE), 40, True)
     assert next_part(vod(7200), parts, NIGHT, SAMPLE) is None
+
+
+def test_media_shorter_than_listed_moves_the_end_guard() -> None:
+    _, targets = opened(1000, segments(500, ended=True))
+    assert 450 < max(target.moment_s for target in targets.values()) < 475
 
 
 def test_a_clip_is_one_part() -> None:
     clip = Clip("Slug", "7", "9", "ann", "t", NOW, 30, "en", 5)
     media = Media([2.0 * n for n in range(15)], 30, True)
     parts, targets = open_parts(clip, [first_part(clip, SAMPLE)], media, SAMPLE)
-    assert tuple(targets.values()) == choose_targets(clip, media.moments_s, 30, SAMPLE)
+    assert tuple(targets.values()) == whole(clip, media)
     assert next_part(replace(clip, duration_s=9000), parts, NIGHT, SAMPLE) is None
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config import Sample
-from harvester.model import Clip, Vod, VodType
+from harvester.model import Clip, Target, Vod, VodType
 from harvester.sampling.plan import (
     Visit,
     Wish,
-    choose_targets,
     guarded_span,
+    pick_targets,
     plan_visits,
     rank_hash,
     spread_order,
@@ -31,6 +31,12 @@ def vod(number: int = 1, broadcaster: str = "9", duration_s: float = 3600) -> Vo
 
 def clip(slug: str = "Brave-aB3", duration_s: float = 30) -> Clip:
     return Clip(slug, "7", "9", "ann", "title", NOW, duration_s, "en", 5)
+
+
+def targets_of(source: Vod, moments_s: list[float], sample: Sample) -> tuple[Target, ...]:
+    """Targets of a whole source as long as it is listed."""
+    span, limit = guarded_span(source.duration_s, sample), target_limit(source, sample)
+    return pick_targets((source.kind, source.id), moments_s, span, limit=limit, sample=sample)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +75,8 @@ def test_targets_stay_inside_the_guard_apart_and_within_the_cap(
 ) -> None:
     sample = Sample(max_per_vod=cap, min_spacing_s=spacing_s, seed=seed)
     source = vod(duration_s=duration_s)
-    targets = choose_targets(source, moments_s, 5000, sample)
-    span = guarded_span(duration_s or 5000, sample)
+    targets = targets_of(source, moments_s, sample)
+    span = guarded_span(duration_s, sample)
     assert [target.k for target in targets] == list(range(len(targets)))
     assert len(targets) <= target_limit(source, sample)
     assert all(span.start_s <= target.moment_s < span.end_s for target in targets)
@@ -83,7 +89,7 @@ def test_targets_stay_inside_the_guard_apart_and_within_the_cap(
 
 def test_a_long_vod_is_sampled_over_its_whole_length() -> None:
     sample = Sample(max_per_vod=10, min_spacing_s=4)
-    targets = choose_targets(vod(duration_s=3600), [10.0 * n for n in range(360)], 3600, sample)
+    targets = targets_of(vod(duration_s=3600), [10.0 * n for n in range(360)], sample)
     span = guarded_span(3600, sample)
     strata = {int((target.moment_s - span.start_s) / (span.length_s / 10)) for target in targets}
     assert len(targets) == 10
@@ -93,17 +99,12 @@ def test_a_long_vod_is_sampled_over_its_whole_length() -> None:
 def test_targets_are_the_same_each_time_and_differ_by_seed_and_source() -> None:
     starts_s = [2.0 * n for n in range(1800)]
     chosen = {
-        (seed, number): choose_targets(vod(number), starts_s, 3600, Sample(seed=seed))
+        (seed, number): targets_of(vod(number), starts_s, Sample(seed=seed))
         for seed in ("a", "b")
         for number in (1, 2)
     }
-    assert choose_targets(vod(1), starts_s, 3600, Sample(seed="a")) == chosen["a", 1]
+    assert targets_of(vod(1), starts_s, Sample(seed="a")) == chosen["a", 1]
     assert len({tuple(target.item for target in targets) for targets in chosen.values()}) == 4
-
-
-def test_media_shorter_than_listed_moves_the_end_guard() -> None:
-    targets = choose_targets(vod(duration_s=1000), [10.0 * n for n in range(50)], 500, Sample())
-    assert max(target.moment_s for target in targets) < 475
 
 
 def test_rounds_interleave_broadcasters() -> None:

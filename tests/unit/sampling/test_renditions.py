@@ -8,7 +8,7 @@ import pytest
 
 from harvester.errors import SourceError
 from harvester.model import Codec, Rendition
-from harvester.sampling.renditions import choose_rendition, order_renditions
+from harvester.sampling.renditions import order_renditions
 
 ALL = frozenset(Codec)
 
@@ -27,7 +27,7 @@ PORTRAIT = rendition(720, 1280, 1_000_000)
 
 
 def choose(*offered: Rendition, min_height: int = 720, codecs=ALL) -> Rendition:
-    return choose_rendition(offered, min_height=min_height, codecs=codecs)
+    return order_renditions(offered, min_height=min_height, codecs=codecs)[0]
 
 
 @pytest.mark.parametrize(
