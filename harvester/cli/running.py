@@ -199,7 +199,8 @@ def _finish(report: RunReport, term: Terminal) -> None:
     "scenarios",
     multiple=True,
     metavar="NAME|all",
-    help="Add a VOD with one oddity of the real service, in a category named after it; an unknown name lists all.",
+    help="Add a VOD with one oddity of the real service, in a category named after it, or odd clips (clips); an"
+    " unknown name lists all.",
 )
 def sandbox(footage: Path | None, port: int, config_out: Path | None, scenarios: tuple[str, ...]) -> int:
     """Serve a small stand-in of Twitch on loopback, until interrupted."""

@@ -1,9 +1,9 @@
 """Scenario VODs: one for each way in which the playback of real recordings differs from the plain case.
 
 ``harvester sandbox --scenario NAME`` adds one to the world, in a category of its own (``Scenario NAME``); ``all``
-adds every one. Their pictures are stamped (:mod:`harvester.sandbox.stamp`), except cards and menus, so that a test
-can prove which picture was delivered. What is known of the real service stands with each; nothing here was tried
-on it, and ``unverified`` marks what nobody outside has been seen to tell.
+adds every one, and the clips that ``clips`` adds. Their pictures are stamped (:mod:`harvester.sandbox.stamp`),
+except cards and menus, so that a test can prove which picture was delivered. What is known of the real service
+stands with each; nothing here was tried on it, and ``unverified`` marks what nobody outside has been seen to tell.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from harvester.sandbox.delivery import PLAIN, PTS_WRAP_S, Delivery, Refusal, Wit
 from harvester.sandbox.world import Coding, Container, Cutting, Game
 
 ALL = "all"
+#: In place of a scenario's name: the clips of :mod:`harvester.sandbox.clip_cases`, all of them.
+CLIPS = "clips"
 
 #: (width, height, codec) of the renditions, source first; the small ones keep encodes short.
 Sizes = tuple[tuple[int, int, Codec], ...]
@@ -302,8 +304,9 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 
 def scenarios_named(names: Iterable[str]) -> tuple[Scenario, ...]:
-    """The scenarios of those names, each once; ``all`` is every one. Raises UsageError for an unknown name."""
-    wanted, known = set(names), {scenario.name for scenario in SCENARIOS}
+    """The scenarios of those names, each once; ``all`` is every one, ``clips`` none. Raises UsageError for an
+    unknown name."""
+    wanted, known = set(names), {CLIPS, *(scenario.name for scenario in SCENARIOS)}
     unknown = wanted - known - {ALL}
     if unknown:
         raise UsageError(f"no scenario {', '.join(sorted(unknown))}; there are: all, {', '.join(sorted(known))}")

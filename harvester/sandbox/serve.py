@@ -31,8 +31,8 @@ def serve(
 ) -> None:
     """Serve ``footage`` (an index file; None = the package's) on ``port`` (0 = a free one) until stopped.
 
-    ``scenarios``: names of :mod:`harvester.sandbox.scenarios` to add, ``all`` for every one; their video is
-    encoded once and kept.
+    ``scenarios``: names of :mod:`harvester.sandbox.scenarios` to add, ``clips`` for the clip cases, ``all`` for
+    everything; their video is encoded once and kept.
 
     Once listening, writes ``config_out`` and ``config_out`` + ``.env`` (credentials as export lines, readable by
     the owner alone), each complete or not at all, and prints one line with the address. Ends on SIGINT, SIGTERM

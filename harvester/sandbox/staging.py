@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from harvester.model import VodType
 from harvester.sandbox.build import look_of
+from harvester.sandbox.clip_cases import with_clip_cases
 from harvester.sandbox.footage import PACKAGE_INDEX, FootageFile, Session, read_index
-from harvester.sandbox.scenarios import SMALL, Scenario, Sizes, scenario_game, scenarios_named
+from harvester.sandbox.scenarios import ALL, CLIPS, SMALL, Scenario, Sizes, scenario_game, scenarios_named
 from harvester.sandbox.world import Channel, Chapter, Coding, Game, Piece, Video, World
 
 #: Categories of chapters that are not the scenario's own, and their numbers.
@@ -17,17 +18,19 @@ _OTHERS = {"Scenario prelude": 1, "Scenario encore": 2}
 
 
 def with_scenarios(world: World, names: Iterable[str]) -> World:
-    """``world`` and the scenarios of those names. Raises UsageError for an unknown name."""
-    chosen = scenarios_named(names)
+    """``world`` and the scenarios of those names; ``clips``: the clip cases. Raises UsageError."""
+    wanted = frozenset(names)
+    chosen = scenarios_named(wanted)
     sessions = read_index(PACKAGE_INDEX)
     videos = tuple(_video(scenario, sessions, world) for scenario in chosen)
     others = {_other(name) for scenario in chosen for name, _, _ in scenario.chapters if name}
-    return replace(
+    staged = replace(
         world,
         games=(*world.games, *(scenario.game for scenario in chosen), *sorted(others, key=lambda game: game.id)),
         channels=(*world.channels, *(video.channel for video in videos)),
         videos=(*world.videos, *videos),
     )
+    return with_clip_cases(staged) if wanted & {ALL, CLIPS} else staged
 
 
 def _chapter_game(scenario: Scenario, name: str | None) -> str | None:

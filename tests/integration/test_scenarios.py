@@ -25,7 +25,7 @@ from harvester.cli import main
 from harvester.sandbox import SandboxServer, default_world, read_stamp
 from harvester.sandbox.playback import playlist_name
 from harvester.sandbox.reels import MediaReels
-from harvester.sandbox.scenarios import ALL, SCENARIOS
+from harvester.sandbox.scenarios import SCENARIOS
 from harvester.sandbox.staging import with_scenarios
 from harvester.sandbox.world import Video
 from tests.integration.commands import QUICK, Commands
@@ -98,7 +98,7 @@ class Night:
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     """One run over the categories of all scenarios; every picture that is not equal to another is kept."""
     folder = tmp_path_factory.mktemp("scenarios")
-    world = with_scenarios(default_world(), [ALL])
+    world = with_scenarios(default_world(), VIDEO_IDS)
     server = SandboxServer(world, cache_dir=folder / "media", helix_points=100_000)
     config, out, stdout = folder / "sandbox.toml", folder / "dataset", StringIO()
     categories = [word for scenario in SCENARIOS for word in ("--category", f"name:{scenario.game.name}")]

@@ -6,6 +6,7 @@ import pytest
 from harvester.errors import UsageError
 from harvester.model import Codec, VodType
 from harvester.sandbox.build import default_world
+from harvester.sandbox.clip_cases import CASES
 from harvester.sandbox.scenarios import ALL, SCENARIOS, scenarios_named
 from harvester.sandbox.staging import with_scenarios
 
@@ -35,7 +36,7 @@ def test_the_world_stays_as_it_was_and_gains_a_category_for_each(world):
     before = default_world()
     assert world.videos[: len(before.videos)] == before.videos
     assert world.games[: len(before.games)] == before.games
-    assert world.clips == before.clips
+    assert world.clips[: len(before.clips)] == before.clips
     assert max(Counter(game.id for game in world.games).values()) == 1
     assert max(Counter(channel.id for channel in world.channels).values()) == 1
     assert max(Counter(video.special for video in world.videos).values()) == 1
@@ -44,6 +45,17 @@ def test_the_world_stays_as_it_was_and_gains_a_category_for_each(world):
         assert [video.id for video in found] == [scenario.id]
     assert with_scenarios(before, []) == before
     assert with_scenarios(before, [ALL]) == world
+
+
+def test_the_clip_cases_can_be_seen_alone_and_with_all(world):
+    before = default_world()
+    clips = with_scenarios(before, ["clips"])
+    assert clips.videos == before.videos
+    for staged in (clips, world):
+        added = staged.clips[len(before.clips) :]
+        assert {clip.game.name for clip in added} == {case.game_name for case in CASES}
+        assert {clip.game for clip in added} <= set(staged.games)
+    assert with_scenarios(before, ["plain"]).clips == before.clips
 
 
 def test_what_is_gone_is_listed_and_nothing_else(world):
