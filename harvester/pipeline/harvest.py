@@ -247,8 +247,15 @@ class Harvest:
         visits = plan_visits(pass_id, found.wishes, self._config.sample)
         listed = {kind: asdict(entry) for kind, entry in found.listed.items()}
         listing = {"run": self._run_id, "left_out": dict(found.left_out), "listed": listed}
+        clock = self._outside.clock
         ledger.commit_pass(
-            pass_id, category.id, scope, opened_at=self._outside.clock.now(), listing=listing, visits=visits
+            pass_id,
+            category.id,
+            scope,
+            opened_at=clock.now(),
+            planned_at=clock.start,
+            listing=listing,
+            visits=visits,
         )
         return OpenPass(pass_id)
 

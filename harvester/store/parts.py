@@ -32,7 +32,8 @@ class Parts:
         return tuple(part_from(row) for row in rows)
 
     def growing_sources(self, category_id: str) -> dict[tuple[SourceKind, str], datetime]:
-        """Sources of the category that had not ended when they were last sampled, and when that was planned."""
+        """Sources of the category that had not ended when they were last sampled, and the start of the run that
+        planned that."""
         rows = self._database.rows(
             "SELECT p.kind, p.source_id, p.planned_at FROM parts p WHERE p.category_id = ? AND p.ended = 0"
             " AND p.first_k = (SELECT max(first_k) FROM parts WHERE category_id = p.category_id"

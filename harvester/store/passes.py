@@ -50,11 +50,13 @@ class Passes(Parts):
         scope: str,
         *,
         opened_at: datetime,
+        planned_at: datetime,
         listing: Mapping[str, Any],
         visits: Iterable[Visit],
     ) -> int:
         """Close the listing of a pass: its sources and visits, in one transaction. Returns the number of visits.
 
+        ``planned_at``: start of the run, which is all that a later plan may know of when this one was made.
         Failures that its retry visits take up are due no more.
         """
         count = 0
@@ -64,7 +66,7 @@ class Passes(Parts):
                 (pass_id, category_id, scope, opened_at.isoformat(), json.dumps(listing)),
             )
             for visit in visits:
-                self._insert_visit(category_id, visit, opened_at)
+                self._insert_visit(category_id, visit, planned_at)
                 count += 1
         return count
 

@@ -91,7 +91,13 @@ def commit(ledger: Ledger, what: Found, *, done: bool = True, scope: str = "clip
     """Close a pass with these sources; ``done``: all of it decided."""
     pass_id = ledger.new_pass_id()
     ledger.commit_pass(
-        pass_id, HADES.id, scope, opened_at=NOW, listing={}, visits=plan_visits(pass_id, what.wishes, Sample())
+        pass_id,
+        HADES.id,
+        scope,
+        opened_at=NOW,
+        planned_at=NOW,
+        listing={},
+        visits=plan_visits(pass_id, what.wishes, Sample()),
     )
     if done:
         ledger.finish_pass(pass_id)

@@ -69,7 +69,13 @@ def test_a_target_that_is_met_asks_nothing(ledger: Ledger) -> None:
 def test_an_open_pass_goes_on_with_what_is_undecided_and_is_not_listed_again(ledger: Ledger) -> None:
     visits = list(plan_visits(1, [Wish(vod(1)), Wish(vod(2))], CONFIG.sample))
     ledger.commit_pass(
-        1, HADES.id, scope_key(CONFIG.discover, Request()), opened_at=NOW, listing={}, visits=visits
+        1,
+        HADES.id,
+        scope_key(CONFIG.discover, Request()),
+        opened_at=NOW,
+        planned_at=NOW,
+        listing={},
+        visits=visits,
     )
     shelf = Shelf([vod(3)])
     before = planned(shelf, ledger)

@@ -50,7 +50,9 @@ def kept(ledger: Ledger, rank: Rank, name: str, phash: int, **columns: Any) -> O
 def open_pass(ledger: Ledger, *vods: Vod) -> int:
     pass_id = ledger.new_pass_id()
     wishes = [Wish(vod) for vod in vods]
-    ledger.commit_pass(pass_id, "7", "vod", opened_at=NOW, listing={}, visits=plan_visits(pass_id, wishes, SAMPLE))
+    ledger.commit_pass(
+        pass_id, "7", "vod", opened_at=NOW, planned_at=NOW, listing={}, visits=plan_visits(pass_id, wishes, SAMPLE)
+    )
     return pass_id
 
 
@@ -137,7 +139,9 @@ def test_failures_come_back_when_due_and_only_once() -> None:
     assert ledger.failures_of("7", "vod", "1", 0) == 0
     second = ledger.new_pass_id()
     wishes = [Wish(vod(1), (1, 3))]
-    ledger.commit_pass(second, "7", "vod", opened_at=NOW, listing={}, visits=plan_visits(second, wishes, SAMPLE))
+    ledger.commit_pass(
+        second, "7", "vod", opened_at=NOW, planned_at=NOW, listing={}, visits=plan_visits(second, wishes, SAMPLE)
+    )
     assert [visit.retry for visit in ledger.visits(second, 0)] == [(1, 3)]
     assert [source.id for source, _ in ledger.due_retries("7", later)] == ["2"]
     assert ledger.known_sources("7") == {("vod", "1"), ("vod", "2")}
@@ -152,7 +156,7 @@ def test_a_failure_that_a_later_pass_takes_up_is_undecided_until_that_pass_decid
     assert ledger.decided_targets("7", "vod", "1") == {0}
     second = ledger.new_pass_id()
     visits = list(plan_visits(second, [Wish(vod(1), (1, 2))], SAMPLE))
-    ledger.commit_pass(second, "7", "vod", opened_at=NOW, listing={}, visits=visits)
+    ledger.commit_pass(second, "7", "vod", opened_at=NOW, planned_at=NOW, listing={}, visits=visits)
     assert ledger.decided_targets("7", "vod", "1") == {0}
     lost = {"verdict": "failed", "reason": "gone", "k": None, "retry_at": NOW}
     ledger.commit([outcome(ledger, Rank(second, 0, 0, 0, 0), **lost)])
@@ -223,7 +227,9 @@ def test_what_a_killed_run_has_listed_is_known_until_a_run_ends() -> None:
 
     def listed_by(run_id: str, category_id: str, at: datetime = NOW) -> None:
         listing = {"run": run_id}
-        ledger.commit_pass(ledger.new_pass_id(), category_id, "clip", opened_at=at, listing=listing, visits=[])
+        ledger.commit_pass(
+            ledger.new_pass_id(), category_id, "clip", opened_at=at, planned_at=at, listing=listing, visits=[]
+        )
 
     for run_id in ("ended", "killed", "rerun"):
         ledger.begin_run(run_id, NOW, {})

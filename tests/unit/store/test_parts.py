@@ -26,7 +26,7 @@ SECOND = Part(5, 4, 500, 2000)
 def commit(ledger: Ledger, *wishes: Wish) -> int:
     pass_id = ledger.new_pass_id()
     visits = plan_visits(pass_id, wishes, SAMPLE)
-    ledger.commit_pass(pass_id, "7", "vod", opened_at=NOW, listing={}, visits=visits)
+    ledger.commit_pass(pass_id, "7", "vod", opened_at=NOW, planned_at=NOW, listing={}, visits=visits)
     return pass_id
 
 
