@@ -207,7 +207,8 @@ class Transport:
             async with self._turn(target, wanted.kind) as (circuit, ticket):
                 if not ticket.probe or circuit.witness is None:
                     response = await self._get_once(target, wanted)
-                    circuit.settle(ticket, None, witness=str(target))
+                    vouches = not is_page(response.body)  # JSON came, of some use: as a probe it would be foreign
+                    circuit.settle(ticket, None, witness=str(target) if vouches else None)
                     return response
                 with suppress(FetchError), settling(circuit, ticket):
                     await self._get_once(parse(circuit.witness), wanted.first_byte())

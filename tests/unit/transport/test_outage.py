@@ -110,6 +110,30 @@ def test_broken_files_of_a_host_that_works_cost_no_pause(path: str) -> None:
     run(test)
 
 
+def test_json_that_came_as_media_does_not_vouch_for_media(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def listing(self: Server, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b'[{"count": 1}]')
+
+    monkeypatch.setattr(Server, "listing", listing, raising=False)
+
+    async def test(server: Server) -> None:
+        async with client(FOR_EVER) as transport:
+
+            def media(path: str) -> Any:
+                span = ByteRange(0, 100)
+                return transport.get(
+                    f"{server.base}/{path}", kind=MEDIA, byte_range=span, limit_bytes=100, is_foreign=is_page
+                )
+
+            await media("good")
+            await transport.get(f"{server.base}/listing", kind=MEDIA, limit_bytes=100)
+            await asyncio.wait_for(settled([media(f"status/503/{n}") for n in range(60)]), 5)
+            assert (await media("good")).body == CONTENT[:100]
+            assert server.counts["listing"] == 1
+
+    run(test)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 416])
 def test_refusals_are_answers(status: int) -> None:
     async def test(server: Server) -> None:
