@@ -10,6 +10,7 @@ from harvester.errors import MediaError
 from harvester.media.jpeg import jpeg_ends, jpeg_size
 from harvester.media.storyboard import MAX_FILE_BYTES, Storyboard, parse_storyboards
 from harvester.stats import RequestKind
+from harvester.text import is_page
 from harvester.vision.jpeg import decode
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ async def fetch_sheet(transport: Transport, board: Storyboard, sheet: int) -> li
     Raises :class:`FetchError` when it does not come, :class:`MediaError` when it is no JPEG of the size that its
     cells need: a cell is never cut from beyond the picture.
     """
-    answer = await transport.get(board.sheets[sheet], kind=RequestKind.MEDIA, limit_bytes=MAX_SHEET_BYTES)
+    url = board.sheets[sheet]
+    answer = await transport.get(url, kind=RequestKind.MEDIA, limit_bytes=MAX_SHEET_BYTES, is_foreign=is_page)
     return await asyncio.to_thread(cut_sheet, answer.body, board, sheet)
 
 

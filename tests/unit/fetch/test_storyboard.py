@@ -45,6 +45,16 @@ def test_every_cell_lies_where_the_arithmetic_says(in_world: Callable[..., Any])
     assert in_world(files, scenario) == [(k * 10.0, 40 + 20 * k) for k in range(7)]
 
 
+def test_a_page_in_place_of_a_sheet_is_a_passing_fault(in_world: Callable[..., Any]) -> None:
+    async def scenario(here: World) -> None:
+        board = Storyboard((here.server.url("s/a.jpg"),), 2, 3, 6, 32, 16, 10)
+        with pytest.raises(FetchError) as caught:
+            await fetch_sheet(here.transport, board, 0)
+        assert (caught.value.reason, caught.value.retryable) == ("foreign-body", True)
+
+    in_world({"s/a.jpg": b"<!DOCTYPE html>"}, scenario)
+
+
 def test_colours_come_as_rgb() -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     image[:, :, 2] = 200  # OpenCV writes blue, green, red
