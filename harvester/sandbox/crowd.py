@@ -110,10 +110,11 @@ def another_clip(world: World, game: Game, number: int, age_s: int, rng: random.
 def another_video(world: World, game: Game, number: int, age_s: int, rng: random.Random) -> Video:
     """A video of the world under another id, game and time."""
     kind = rng.choice(_TYPES)
+    video_id = int(game.id) * 10_000 + number
     return replace(
         world.videos[number % len(world.videos)],
-        id=str(int(game.id) * 10_000 + number),
-        stream_id=str(320_000_000_000 + number) if kind is VodType.ARCHIVE else None,
+        id=str(video_id),
+        stream_id=str(320_000_000_000 + video_id) if kind is VodType.ARCHIVE else None,
         game=game,
         created_at=world.now - timedelta(seconds=age_s),
         views=int(rng.paretovariate(0.8) * 10),
