@@ -23,7 +23,8 @@ _OTHERS = {"Scenario prelude": 1, "Scenario encore": 2}
 #: The name that stands for all of them.
 ALL = "all"
 
-_KNOWN: Mapping[str, Scenario | CategoryCase] = {case.name: case for case in (*SCENARIOS, *CATEGORY_CASES)}
+_CASES: tuple[Scenario | CategoryCase, ...] = (*SCENARIOS, *CATEGORY_CASES)
+_KNOWN: Mapping[str, Scenario | CategoryCase] = {case.name: case for case in _CASES}
 
 
 def offered() -> Iterator[tuple[str, str]]:
