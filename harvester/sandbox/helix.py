@@ -109,9 +109,15 @@ def clips(world: World, query: Query, origin: str) -> Answer:
     return _clip_page(found, query, quirks, lambda clip: _clip(clip, origin))
 
 
-def streams(_world: World, query: Query, _origin: str) -> Answer:
-    """``GET /streams``: nobody is live in this world."""
-    return _page([], query, lambda item: {"id": item})
+def streams(world: World, query: Query, _origin: str) -> Answer:
+    """``GET /streams``: the broadcasts that go on now, of everyone or of the users and games asked for."""
+    users, games_asked = query.getall("user_id", []), query.getall("game_id", [])
+
+    def wanted(video: Video) -> bool:
+        asked = (not users or video.channel.id in users) and (not games_asked or video.game.id in games_asked)
+        return asked and not world.ended(video)
+
+    return _page(world.find_videos(wanted), query, _stream)
 
 
 ENDPOINTS: Mapping[str, Callable[[World, Query, str], Answer]] = {
@@ -260,6 +266,22 @@ def _video(world: World, video: Video, origin: str) -> Answer:
         "type": video.type.value,
         "duration": duration_text(world.listed_s(video)),
         "muted_segments": _muted(video),
+    }
+
+
+def _stream(video: Video) -> Answer:
+    return {
+        "id": video.stream_id,
+        "user_id": video.channel.id,
+        "user_login": video.channel.login,
+        "user_name": video.channel.name,
+        "game_id": video.game.id,
+        "game_name": video.game.name,
+        "type": "live",
+        "title": video.title,
+        "viewer_count": video.views,
+        "started_at": iso(video.created_at),
+        "language": video.language,
     }
 
 

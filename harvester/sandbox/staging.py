@@ -19,7 +19,6 @@ from harvester.sandbox.world import Channel, Chapter, Coding, Game, Piece, Video
 #: Categories of chapters that are not the scenario's own, and their numbers.
 _OTHERS = {"Scenario prelude": 1, "Scenario encore": 2}
 
-
 #: The name that stands for all of them.
 ALL = "all"
 

@@ -208,3 +208,17 @@ def test_listings_that_empty_by_the_clock_still_tell_what_is_asked_for_by_id(wor
     video = next(video for video in later.videos if video.game.id == game.id)
     assert ask("videos", later, ("id", video.id))["data"]
     assert ask("videos", later, ("game_id", world.games[1].id))["data"]
+
+
+def test_streams_are_the_broadcasts_that_go_on(world):
+    archive = next(video for video in world.videos if video.stream_id)
+    live = replace(archive, live=True, created_at=world.now - timedelta(seconds=archive.duration_s / 2))
+    other = next(video for video in world.videos if video.channel != live.channel)
+    on_air = replace(world, videos=(live, other))
+    (item,) = ask("streams", on_air)["data"]
+    assert (item["id"], item["user_id"], item["game_id"]) == (live.stream_id, live.channel.id, live.game.id)
+    assert ask("streams", on_air, ("user_id", other.channel.id), ("user_id", live.channel.id))["data"] == [item]
+    assert ask("streams", on_air, ("user_id", other.channel.id))["data"] == []
+    assert ask("streams", on_air, ("game_id", "0"))["data"] == []
+    on_air.now += timedelta(seconds=archive.duration_s)
+    assert ask("streams", on_air)["data"] == []
