@@ -186,7 +186,19 @@ def _finish(report: RunReport, term: Terminal) -> None:
         term.out.file.write(report.to_json() + "\n")
 
 
-@click.command()
+class _Explained(click.Command):
+    """A command whose help ends with what every scenario shows and what comes of it."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table; loaded only here, so that no other command waits for the stand-in."""
+        from harvester.sandbox.staging import offered
+
+        with formatter.section("Scenarios (what it shows -> what harvester makes of it)"):
+            formatter.write_dl(list(offered()))
+        super().format_epilog(ctx, formatter)
+
+
+@click.command(cls=_Explained)
 @click.option(
     "--footage", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Footage index to serve."
 )
@@ -199,11 +211,14 @@ def _finish(report: RunReport, term: Terminal) -> None:
     "scenarios",
     multiple=True,
     metavar="NAME|all",
-    help="Add a VOD with one oddity of the real service, in a category named after it, or odd clips (clips); an"
-    " unknown name lists all.",
+    help="Add one oddity of the real service, as listed below, in the category 'Scenario NAME'.",
 )
 def sandbox(footage: Path | None, port: int, config_out: Path | None, scenarios: tuple[str, ...]) -> int:
-    """Serve a small stand-in of Twitch on loopback, until interrupted."""
+    """Serve a small stand-in of Twitch on loopback, until interrupted.
+
+    Its clock stands still. A day later: POST {"now": "2026-11-03T03:00:00Z"} to its /_control/clock and give the
+    run HARVESTER_RUN_NOW=2026-11-03T03:00:00Z. GET /_control/log and /_control/stats tell what was asked of it.
+    """
     from harvester.sandbox.serve import serve
 
     serve(footage, port, config_out, scenarios=scenarios)

@@ -17,7 +17,7 @@ from harvester.model import Category, Source
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
 from harvester.pipeline.deciding import Judge
 from harvester.pipeline.gone import SecondLook
-from harvester.pipeline.listing import Found, Lister, Request, find_categories, is_narrow, scope_key
+from harvester.pipeline.listing import Found, Lister, Request, find_categories, scope_key
 from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
@@ -30,7 +30,6 @@ from harvester.stats import StageTimes, Traffic
 from harvester.store.classes import ClassEntry
 from harvester.store.ledger import Ledger
 from harvester.store.passes import OpenPass
-from harvester.text import printable
 from harvester.transport import Transport
 from harvester.vision.fold import CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
@@ -234,9 +233,8 @@ class Harvest:
             books.note = f"not listed: {error}"
             return None
         books.listed = found.listed
-        suspect = found.nothing and not is_narrow(self._config.discover, request)
-        if suspect and stage.ledger.known_sources(category.id):
-            self.result.errors.append(_suddenly_empty(category))
+        if (suspicion := stage.lister.suddenly_empty(category, request, found)) is not None:
+            self.result.errors.append(suspicion)
         if not found.wishes:
             books.note = "no sources listed" if found.nothing else "no new sources"
         return found
@@ -272,11 +270,3 @@ def _none_found(unknown: Sequence[UnknownCategory]) -> UnknownCategory:
     if not unknown:
         return UnknownCategory("no category was asked for: give --category, --categories-file or --top")
     return UnknownCategory("; ".join(str(error) for error in unknown))
-
-
-def _suddenly_empty(category: Category) -> TryAgainLater:
-    return TryAgainLater(
-        f"category {printable(category.name)!r} (id:{category.id}) lists no sources although it had some before:"
-        " Twitch may have an outage, try again later",
-        reason="suddenly-empty",
-    )

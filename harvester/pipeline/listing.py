@@ -11,13 +11,14 @@ from typing import Any
 
 from harvester.clock import Clock
 from harvester.config import Discover, Sample
-from harvester.errors import UnknownCategory, UsageError
+from harvester.errors import TryAgainLater, UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
 from harvester.pipeline.naming import category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
 from harvester.sampling.parts import next_part
 from harvester.sampling.plan import Wish
 from harvester.store.ledger import Ledger
+from harvester.text import printable
 
 #: Settings that leave sources of a category out.
 _NARROWING = ("since", "until", "languages", "period", "vod_types", "min_views", "min_duration_s")
@@ -144,6 +145,17 @@ class Lister:
     sample: Sample
     clock: Clock
     forgotten: Callable[[Source], bool]
+
+    def suddenly_empty(self, category: Category, request: Request, found: Found) -> TryAgainLater | None:
+        """The error that it is when a category lists nothing at all and had sources before; None if it is none."""
+        suspect = found.nothing and not is_narrow(self.discover, request)
+        if not suspect or not self.ledger.known_sources(category.id):
+            return None
+        return TryAgainLater(
+            f"category {printable(category.name)!r} (id:{category.id}) lists no sources although it had some"
+            " before: Twitch may have an outage, try again later",
+            reason="suddenly-empty",
+        )
 
     async def find(self, category: Category, request: Request) -> Found:
         """New sources of the category and failures that are due again, for the first new pass of a run."""

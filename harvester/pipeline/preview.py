@@ -39,7 +39,7 @@ class CategoryPlan:
     disk_bytes: int = 0
     minutes: float = 0.0
     note: str = ""
-    listed: bool = True  # False: Twitch could not be asked now
+    listed: bool = True  # False: Twitch could not be asked now, or gave nothing of a category that had something
     listing: Mapping[str, Listed] = field(default_factory=dict)  # by kind; {} = nothing had to be listed
 
 
@@ -59,10 +59,11 @@ async def preview(
         found = await lister.find(category, request)
     except TryAgainLater as error:
         return CategoryPlan(category, total, request.frames, note=f"not listed: {error}", listed=False)
-    note = "" if found.wishes else "no new sources"
+    suspicion = lister.suddenly_empty(category, request, found)
+    note = str(suspicion or ("" if found.wishes else "no new sources"))
     offers = [(visit, visit.count) for visit in plan_visits(0, found.wishes, config.sample)]
     plan = _costed(category, total, request, offers, left_out=found.left_out, note=note)
-    return replace(plan, listing=found.listed)
+    return replace(plan, listing=found.listed, listed=suspicion is None)
 
 
 def _undecided(ledger: Ledger, open_pass: OpenPass) -> list[tuple[Visit, int]]:

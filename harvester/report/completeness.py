@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from harvester.pipeline.listing import Listed
 
@@ -25,10 +25,15 @@ def shortfalls(listed: Mapping[str, Listed]) -> list[str]:
     return [_shortfall(kind, entry) for kind, entry in listed.items() if _is_short(entry)]
 
 
-def listed_text(parts: Sequence[Mapping[str, Listed]]) -> str:
-    """What several listings found in all; "" if there was none."""
-    counts = [_count(kind, [part[kind] for part in parts if kind in part]) for kind in _NAMES]
-    return ", ".join(count for count in counts if count)
+def listed_text(listed: Mapping[str, Listed]) -> str:
+    """What the listings of a category found of what there is, and which went to their end; "" if there was none.
+
+    Why the others stopped is told by :func:`shortfalls`.
+    """
+    kinds = [kind for kind in _NAMES if kind in listed]
+    ended = [_NAMES[kind] for kind in kinds if listed[kind].stopped == "end"]
+    to_the_end = f"; {' and '.join(ended)} to the end" if ended else ""
+    return ", ".join(_count(kind, listed[kind]) for kind in kinds) + to_the_end
 
 
 def _is_short(entry: Listed) -> bool:
@@ -40,12 +45,9 @@ def _shortfall(kind: str, entry: Listed) -> str:
     lost = "one question" if entry.lost == 1 else f"{entry.lost} questions"
     why = _WHY.get(entry.stopped, entry.stopped).format(kind=kind, lost=lost)
     more = "" if entry.stopped == "limit" else "; more exist or may exist"
-    return f"{_count(kind, [entry])}: {why}{more}"
+    return f"{_count(kind, entry)}: {why}{more}"
 
 
-def _count(kind: str, entries: Sequence[Listed]) -> str:
-    if not entries:
-        return ""
-    found, known, at_least = (sum(getattr(e, name) for e in entries) for name in ("found", "known", "at_least"))
-    besides = f" and {known} known" if known else ""
-    return f"{found} new {_NAMES[kind]}{besides} of at least {at_least}"
+def _count(kind: str, entry: Listed) -> str:
+    besides = f" and {entry.known} known" if entry.known else ""
+    return f"{entry.found} new {_NAMES[kind]}{besides} of at least {entry.at_least}"

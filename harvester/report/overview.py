@@ -12,6 +12,8 @@ from harvester.text import printable
 
 #: Widest category name shown (characters).
 NAME_CHARS = 30
+#: Longest note on a category (characters): whole in all but hostile cases.
+NOTE_CHARS = 400
 #: Runs listed by ``status``.
 RUNS_SHOWN = 5
 
@@ -38,11 +40,11 @@ def _plan_lines(plan: CategoryPlan) -> list[str]:
         )
         lines.append(f"  about {_size(plan.media_bytes)} to fetch, {_size(plan.disk_bytes)} on disk")
     if plan.listing:
-        lines.append(f"  listed: {listed_text([plan.listing])}")
+        lines.append(f"  listed: {listed_text(plan.listing)}")
     if plan.left_out:
         lines.append(f"  left out: {_counts(plan.left_out)}")
     if plan.note:
-        lines.append(f"  {printable(plan.note)}")
+        lines.append(f"  {printable(plan.note, NOTE_CHARS)}")
     return lines + [f"  {line}" for line in shortfalls(plan.listing)]
 
 

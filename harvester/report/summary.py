@@ -262,7 +262,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
     requests = {kind: str(n) for kind, n in _plain(report.requests).items()}
     received = {kind: _size(n) for kind, n in _plain(report.bytes).items()}
     return [
-        ("listed", listed_text([part.listed for part in report.categories.values()])),
+        *_listings(report),
         ("requests", _by_kind(str(sum(report.requests.values())), requests)),
         ("received", _by_kind(_size(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),
@@ -271,6 +271,17 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
         ("dataset", printable(report.dataset, PATH_CHARS)),
         ("pictures", printable(report.contact_sheet, PATH_CHARS)),
     ]
+
+
+def _listings(report: RunReport) -> list[tuple[str, str]]:
+    """What each category's listing found; named, if there are several."""
+    several = len(report.categories) > 1
+    texts = [
+        (f"{printable(part.name)}: " if several else "") + listed_text(part.listed)
+        for part in report.categories.values()
+        if part.listed
+    ]
+    return [("" if number else "listed", text) for number, text in enumerate(texts)]
 
 
 def _by_kind(total: str, parts: Mapping[str, str]) -> str:

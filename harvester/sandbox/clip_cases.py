@@ -29,6 +29,7 @@ class ClipCase:
 
     name: str
     slug: str
+    meaning: str
     sizes: tuple[tuple[int, int], ...] = SMALL
     condition: ClipCondition = "fine"
     outcome: str = "kept"
@@ -40,22 +41,48 @@ class ClipCase:
 
 
 CASES = (
-    ClipCase("qualities", "SandboxClipOfThreeSizes-aB3", ORDINARY),
+    ClipCase("qualities", "SandboxClipOfThreeSizes-aB3", "files of 1080, 720 and 480 lines", ORDINARY),
     # About half of recent clips have one; the player's own list of files leaves it out.
-    ClipCase("portrait-asset", "SandboxClipWithPortraitAsset-aB3", SMALL + PORTRAIT),
-    ClipCase("portrait-listed", "SandboxClipListingPortrait-aB3", SMALL + PORTRAIT, "portrait-listed"),
-    ClipCase("portrait-only", "SandboxClipAllPortrait-aB3", PORTRAIT, "portrait-listed", "portrait"),
+    ClipCase(
+        "portrait-asset",
+        "SandboxClipWithPortraitAsset-aB3",
+        "a portrait asset that the list leaves out",
+        SMALL + PORTRAIT,
+    ),
+    ClipCase(
+        "portrait-listed",
+        "SandboxClipListingPortrait-aB3",
+        "a portrait file is listed too",
+        SMALL + PORTRAIT,
+        "portrait-listed",
+    ),
+    ClipCase(
+        "portrait-only",
+        "SandboxClipAllPortrait-aB3",
+        "portrait files alone",
+        PORTRAIT,
+        "portrait-listed",
+        "portrait",
+    ),
     # Landscape by all that is told of it: only the file says otherwise.
-    ClipCase("portrait-hidden", "SandboxClipHiddenPortrait-aB3", PORTRAIT, outcome="portrait"),
+    ClipCase(
+        "portrait-hidden",
+        "SandboxClipHiddenPortrait-aB3",
+        "portrait, which only the file tells",
+        PORTRAIT,
+        outcome="portrait",
+    ),
     # Its metadata look healthy; the object answers 403 when signed, 404 when not.
-    ClipCase("dead", "SandboxClipDeadObject-aB3", TWO, "dead", "gone"),
-    ClipCase("null", "SandboxClipNullAnswer-aB3", SMALL, "null", "gone"),
-    ClipCase("no-files", "SandboxClipNoFiles-aB3", SMALL, "no-files", "broken"),
-    ClipCase("part-files", "SandboxClipPartFiles-aB3", TWO, "part-files"),
-    ClipCase("expired", "SandboxClipExpired-aB3", TWO, "expired", "broken"),
+    ClipCase("dead", "SandboxClipDeadObject-aB3", "the file answers 403", TWO, "dead", "gone"),
+    ClipCase("null", "SandboxClipNullAnswer-aB3", "GQL answers null", SMALL, "null", "gone"),
+    ClipCase("no-files", "SandboxClipNoFiles-aB3", "empty source URLs", SMALL, "no-files", "broken"),
+    ClipCase("part-files", "SandboxClipPartFiles-aB3", "the tallest file's URL is empty", TWO, "part-files"),
+    ClipCase(
+        "expired", "SandboxClipExpired-aB3", "signatures expire before they are used", TWO, "expired", "broken"
+    ),
     # Slugs are case-sensitive: these are two clips.
-    ClipCase("upper", "SandboxClipTwin-aB3", SMALL),
-    ClipCase("lower", "sandboxclipTwin-ab3", SMALL),
+    ClipCase("upper", "SandboxClipTwin-aB3", "its slug differs from that of lower in case alone", SMALL),
+    ClipCase("lower", "sandboxclipTwin-ab3", "another clip than upper", SMALL),
 )
 
 

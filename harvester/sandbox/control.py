@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -137,3 +138,14 @@ class Line:
         now = time.monotonic()
         self._free_at = max(now, self._free_at) + size / self.bytes_per_s
         await asyncio.sleep(self._free_at - now)
+
+
+def line_from(document: object) -> Line:
+    """The line that ``{"rtt_ms": 40, "mbps": 20}`` tells, both or one. Raises ValueError for anything else."""
+    if not isinstance(document, dict) or not document or set(document) - {"rtt_ms", "mbps"}:
+        raise ValueError('{"rtt_ms": 40, "mbps": 20} or one of them is needed')
+    for name, value in document.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a number, 0 or more, got {value!r}")
+    return Line(**document)

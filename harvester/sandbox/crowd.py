@@ -17,8 +17,8 @@ from harvester.sandbox.quirks import ListingQuirks
 from harvester.sandbox.world import Clip, Game, Video, World
 
 #: The two crowded games.
-CLIPPED = Game("600001", "Crowded Clips", "crowded-clips", "600001", 90_000)
-STREAMED = Game("600002", "Crowded Videos", "crowded-videos", "600002", 80_000)
+CLIPPED = Game("650001", "Crowded Clips", "crowded-clips", "650001", 90_000)
+STREAMED = Game("650002", "Crowded Videos", "crowded-videos", "650002", 80_000)
 #: All that Twitch has been seen to do at once.
 NASTY = ListingQuirks(beyond="repeat", leak=timedelta(minutes=9), wide_loss=True)
 
@@ -38,19 +38,25 @@ def crowd_world(
 ) -> World:
     """The default world and a game with ``clips`` within one day, half of them in two hours of it, and one with
     ``videos`` over two months."""
-    world = default_world(now=now)
+    world = with_crowd_of_clips(default_world(now=now), seed=seed, clips=clips, quirks=quirks)
+    return with_crowd_of_videos(world, seed=seed, videos=videos)
+
+
+def with_crowd_of_clips(
+    world: World, *, seed: str = "crowd", clips: int = 1500, quirks: ListingQuirks = NASTY
+) -> World:
+    """``world`` and the crowd of clips; its listings are as odd as Twitch's of so many."""
     rng = random.Random(f"{seed}:clips")
     day_s = [rng.randrange(86_400) if n % 2 else 30_000 + rng.randrange(_BUSY_S) for n in range(clips)]
-    crowd = tuple(_clip(world, CLIPPED, n, 7200 + age_s, rng) for n, age_s in enumerate(day_s))
+    crowd = tuple(another_clip(world, CLIPPED, n, 7200 + age_s, rng) for n, age_s in enumerate(day_s))
+    return replace(world, games=(*world.games, CLIPPED), clips=(*world.clips, *crowd), quirks=quirks)
+
+
+def with_crowd_of_videos(world: World, *, seed: str = "crowd", videos: int = 700) -> World:
+    """``world`` and the crowd of videos."""
     rng = random.Random(f"{seed}:videos")
-    streams = tuple(_video(world, STREAMED, n, 7200 + rng.randrange(_HISTORY_S), rng) for n in range(videos))
-    return replace(
-        world,
-        games=(*world.games, CLIPPED, STREAMED),
-        clips=(*world.clips, *crowd),
-        videos=(*world.videos, *streams),
-        quirks=quirks,
-    )
+    crowd = tuple(another_video(world, STREAMED, n, 7200 + rng.randrange(_HISTORY_S), rng) for n in range(videos))
+    return replace(world, games=(*world.games, STREAMED), videos=(*world.videos, *crowd))
 
 
 def many_games(
@@ -73,7 +79,7 @@ def many_games(
         games=made,
         clips=tuple(_spread(base, made, clips, rng)),
         videos=tuple(
-            _video(base, game, place * videos + n, rng.randrange(86_400), rng)
+            another_video(base, game, place * videos + n, rng.randrange(86_400), rng)
             for place, game in enumerate(made)
             for n in range(videos)
         ),
@@ -84,10 +90,10 @@ def many_games(
 def _spread(base: World, games: tuple[Game, ...], each: int, rng: random.Random) -> Iterator[Clip]:
     for place, game in enumerate(games):
         for n in range(each):
-            yield _clip(base, game, place * each + n, rng.randrange(86_400), rng)
+            yield another_clip(base, game, place * each + n, rng.randrange(86_400), rng)
 
 
-def _clip(world: World, game: Game, number: int, age_s: int, rng: random.Random) -> Clip:
+def another_clip(world: World, game: Game, number: int, age_s: int, rng: random.Random) -> Clip:
     """A clip of the world under another id, game and time; its VOD is gone."""
     return replace(
         world.clips[number % len(world.clips)],
@@ -101,13 +107,14 @@ def _clip(world: World, game: Game, number: int, age_s: int, rng: random.Random)
     )
 
 
-def _video(world: World, game: Game, number: int, age_s: int, rng: random.Random) -> Video:
+def another_video(world: World, game: Game, number: int, age_s: int, rng: random.Random) -> Video:
     """A video of the world under another id, game and time."""
     kind = rng.choice(_TYPES)
+    video_id = int(game.id) * 10_000 + number
     return replace(
         world.videos[number % len(world.videos)],
-        id=str(int(game.id) * 10_000 + number),
-        stream_id=str(320_000_000_000 + number) if kind is VodType.ARCHIVE else None,
+        id=str(video_id),
+        stream_id=str(320_000_000_000 + video_id) if kind is VodType.ARCHIVE else None,
         game=game,
         created_at=world.now - timedelta(seconds=age_s),
         views=int(rng.paretovariate(0.8) * 10),

@@ -78,9 +78,8 @@ def videos(world: World, query: Query, origin: str) -> Answer:
         return {"data": [_video(world, video, origin) for video in found], "pagination": {}}
     value = query.get(kind, "")
     game_id = value if kind == "game_id" else None
-    if game_id is not None:
-        _require_game(world, game_id)
-    found = _sorted(world.find_videos(_video_filter(world, query, kind, value), game_id), query)
+    listed = game_id is None or _listed(world, game_id)
+    found = _sorted(world.find_videos(_video_filter(world, query, kind, value), game_id), query) if listed else []
     return _page(found[:VIDEO_CAP], query, lambda video: _video(world, video, origin), most=world.quirks.page)
 
 
@@ -92,8 +91,7 @@ def clips(world: World, query: Query, origin: str) -> Answer:
         return {"data": [_clip(clip, origin) for clip in found], "pagination": {}}
     value = query.get(kind, "")
     game_id = value if kind == "game_id" else None
-    if game_id is not None:
-        _require_game(world, game_id)
+    listed = game_id is None or _listed(world, game_id)
     if query.get("before"):
         raise HelixError(400, "cursor is not valid")
     quirks = world.quirks
@@ -105,15 +103,21 @@ def clips(world: World, query: Query, origin: str) -> Answer:
         owner = clip.game.id if kind == "game_id" else clip.channel.id
         return owner == value and (since is None or since <= clip.created_at) and clip.created_at < until
 
-    found = world.find_clips(wanted, game_id)
+    found = world.find_clips(wanted, game_id) if listed else []
     if quirks.wide_loss and len(found) > 100 and wide:
         found = [clip for number, clip in enumerate(found) if number % 3 != 2]
     return _clip_page(found, query, quirks, lambda clip: _clip(clip, origin))
 
 
-def streams(_world: World, query: Query, _origin: str) -> Answer:
-    """``GET /streams``: nobody is live in this world."""
-    return _page([], query, lambda item: {"id": item})
+def streams(world: World, query: Query, _origin: str) -> Answer:
+    """``GET /streams``: the broadcasts that go on now, of everyone or of the users and games asked for."""
+    users, games_asked = query.getall("user_id", []), query.getall("game_id", [])
+
+    def wanted(video: Video) -> bool:
+        asked = (not users or video.channel.id in users) and (not games_asked or video.game.id in games_asked)
+        return asked and not world.ended(video)
+
+    return _page(world.find_videos(wanted), query, _stream)
 
 
 ENDPOINTS: Mapping[str, Callable[[World, Query, str], Answer]] = {
@@ -133,9 +137,12 @@ def _one_of(query: Query, kinds: Sequence[str]) -> str:
     return given[0]
 
 
-def _require_game(world: World, game_id: str) -> None:
-    if not any(game.id == game_id for game in world.games):
+def _listed(world: World, game_id: str) -> bool:
+    """True if listings of the game tell what there is. Raises HelixError for an unknown one."""
+    game = next((game for game in world.games if game.id == game_id), None)
+    if game is None:
         raise HelixError(404, "game not found")
+    return game.listed_at(world.now)
 
 
 def _video_filter(world: World, query: Query, kind: str, value: str) -> Callable[[Video], bool]:
@@ -258,8 +265,31 @@ def _video(world: World, video: Video, origin: str) -> Answer:
         "language": video.language,
         "type": video.type.value,
         "duration": duration_text(world.listed_s(video)),
-        "muted_segments": None,
+        "muted_segments": _muted(video),
     }
+
+
+def _stream(video: Video) -> Answer:
+    return {
+        "id": video.stream_id,
+        "user_id": video.channel.id,
+        "user_login": video.channel.login,
+        "user_name": video.channel.name,
+        "game_id": video.game.id,
+        "game_name": video.game.name,
+        "type": "live",
+        "title": video.title,
+        "viewer_count": video.views,
+        "started_at": iso(video.created_at),
+        "language": video.language,
+    }
+
+
+def _muted(video: Video) -> list[Answer] | None:
+    if video.muted_s is None:
+        return None
+    start_s, length_s = map(round, video.muted_s)
+    return [{"duration": length_s, "offset": start_s}]
 
 
 def _clip(clip: Clip, origin: str) -> Answer:

@@ -15,7 +15,7 @@ from pathlib import Path
 from harvester.errors import MachineError
 from harvester.sandbox.build import default_world, world_from_index
 from harvester.sandbox.server import SandboxServer
-from harvester.sandbox.staging import with_scenarios
+from harvester.sandbox.staging import faults_of, with_scenarios
 
 #: How often a waiting main thread looks up (s): signals interrupt it at once where the platform can.
 _WAIT_S = 0.5
@@ -31,17 +31,18 @@ def serve(
 ) -> None:
     """Serve ``footage`` (an index file; None = the package's) on ``port`` (0 = a free one) until stopped.
 
-    ``scenarios``: names of :mod:`harvester.sandbox.scenarios` to add, ``clips`` for the clip cases, ``all`` for
-    everything; their video is encoded once and kept.
+    ``scenarios``: names out of :func:`harvester.sandbox.staging.offered`; their video is encoded once and kept.
 
     Once listening, writes ``config_out`` and ``config_out`` + ``.env`` (credentials as export lines, readable by
     the owner alone), each complete or not at all, and prints one line with the address. Ends on SIGINT, SIGTERM
     or ``stop``. Raises :class:`ConfigError` for a bad index, :class:`UsageError` for an unknown scenario,
     :class:`MachineError` if the port is taken or a file cannot be written.
     """
-    world = world_from_index(footage) if footage else default_world()
-    server = SandboxServer(with_scenarios(world, scenarios), port)
-    if scenarios:
+    world = with_scenarios(world_from_index(footage) if footage else default_world(), scenarios)
+    server = SandboxServer(world, port)
+    for fault in faults_of(world, scenarios):
+        server.inject(fault)
+    if any(piece.encoded for piece in world.pieces()):
         print("encoding what the scenarios show, unless it is there from before", file=sys.stderr)
     with _stop_signals(stop or threading.Event()) as stopped, server.running():
         if config_out is not None:

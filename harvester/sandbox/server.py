@@ -4,8 +4,8 @@
 Around the routes it counts, shapes and misbehaves on demand (``/_control/...``).
 
 What steers it: ``POST /_control/faults`` (:mod:`harvester.sandbox.faults`; ``DELETE`` forgives all), ``clock``
-(``{"now": TIME}``), ``rate`` (buckets), ``expire_tokens``; what tells: ``GET /_control/log`` and ``stats``. Bad
-input is answered with 400, says what is wrong and changes nothing.
+(``{"now": TIME}``), ``rate`` (buckets), ``line`` (``{"rtt_ms": 40, "mbps": 20}``), ``expire_tokens``; what tells:
+``GET /_control/log`` and ``stats``. Bad input is answered with 400, says what is wrong and changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aiohttp import web
 from harvester.errors import MachineError
 from harvester.sandbox.answering import Handler, Sending
 from harvester.sandbox.buckets import HELIX_POINTS
-from harvester.sandbox.control import Kind, Line, LogEntry, RequestLog
+from harvester.sandbox.control import Kind, Line, LogEntry, RequestLog, line_from
 from harvester.sandbox.faults import Fault, FaultBook
 from harvester.sandbox.routes import CLIENT_ID, Routes, client_secret
 from harvester.sandbox.world import World
@@ -157,6 +157,7 @@ class SandboxServer:
         app.router.add_delete("/_control/faults", self._delete_faults)
         app.router.add_post("/_control/clock", self._post_clock)
         app.router.add_post("/_control/rate", self._post_rate)
+        app.router.add_post("/_control/line", self._post_line)
         app.router.add_post("/_control/expire_tokens", self._post_expire)
         return app
 
@@ -231,6 +232,14 @@ class SandboxServer:
         """``{"helix": {"points": 30, "per_minute": 600}}``: new rate buckets, full; ``gql`` null = none."""
         try:
             self._routes.set_buckets(json.loads(await request.text()))
+        except (ValueError, RecursionError) as error:
+            return _bad_input(error)
+        return web.json_response({"ok": True})
+
+    async def _post_line(self, request: web.Request) -> web.Response:
+        """``{"rtt_ms": 40, "mbps": 20}``: the line from now on; what is not named or 0 is not shaped."""
+        try:
+            self._line = line_from(json.loads(await request.text()))
         except (ValueError, RecursionError) as error:
             return _bad_input(error)
         return web.json_response({"ok": True})

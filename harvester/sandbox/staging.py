@@ -1,36 +1,82 @@
-"""From scenarios to videos: which footage each shows, in which sizes, on which channel."""
+"""Scenarios put into a world by name: which footage each VOD shows, in which sizes, on which channel."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from harvester.errors import UsageError
 from harvester.model import VodType
 from harvester.sandbox.build import look_of
-from harvester.sandbox.clip_cases import with_clip_cases
+from harvester.sandbox.category_cases import CATEGORY_CASES, CategoryCase
+from harvester.sandbox.clip_cases import CASES
+from harvester.sandbox.faults import Fault
 from harvester.sandbox.footage import PACKAGE_INDEX, FootageFile, Session, read_index
-from harvester.sandbox.scenarios import ALL, CLIPS, SMALL, Scenario, Sizes, scenario_game, scenarios_named
+from harvester.sandbox.scenarios import SCENARIOS, SMALL, Scenario, Sizes, scenario_game
 from harvester.sandbox.world import Channel, Chapter, Coding, Game, Piece, Video, World
 
 #: Categories of chapters that are not the scenario's own, and their numbers.
 _OTHERS = {"Scenario prelude": 1, "Scenario encore": 2}
 
+#: The name that stands for all of them.
+ALL = "all"
+
+_CASES: tuple[Scenario | CategoryCase, ...] = (*SCENARIOS, *CATEGORY_CASES)
+_KNOWN: Mapping[str, Scenario | CategoryCase] = {case.name: case for case in _CASES}
+
+
+def offered() -> Iterator[tuple[str, str]]:
+    """Every name, with what it shows and what harvester makes of it; clip cases indented below their own."""
+    yield ALL, "every one of these"
+    for case in _KNOWN.values():
+        yield case.name, f"{case.meaning} -> {case.outcome}"
+    for clip in CASES:
+        outcome = "a frame" if clip.outcome == "kept" else f"none: {clip.outcome}"
+        yield f"  {clip.name}", f"{clip.meaning} -> {outcome}"
+
+
+def scenarios_named(names: Iterable[str]) -> tuple[Scenario | CategoryCase, ...]:
+    """The scenarios of those names, each once; ``all`` is every one. Raises UsageError for an unknown name."""
+    wanted = set(names)
+    if unknown := ", ".join(sorted(wanted - _KNOWN.keys() - {ALL})):
+        raise UsageError(
+            f"no scenario {unknown}; there are: {ALL}, {', '.join(sorted(_KNOWN))};"
+            " harvester sandbox --help tells what each shows"
+        )
+    return tuple(case for name, case in _KNOWN.items() if ALL in wanted or name in wanted)
+
 
 def with_scenarios(world: World, names: Iterable[str]) -> World:
-    """``world`` and the scenarios of those names; ``clips``: the clip cases. Raises UsageError."""
-    wanted = frozenset(names)
-    chosen = scenarios_named(wanted)
+    """``world`` and the scenarios of those names. Raises UsageError for an unknown name."""
+    chosen = scenarios_named(names)
+    for case in chosen:
+        world = case.add(world) if isinstance(case, CategoryCase) else world
+    return _with_videos(world, tuple(case for case in chosen if isinstance(case, Scenario)))
+
+
+def faults_of(world: World, names: Iterable[str]) -> tuple[Fault, ...]:
+    """The faults that belong to the scenarios of those names, as they are in ``world``."""
+    faulty = (case for case in scenarios_named(names) if isinstance(case, Scenario) and case.faults)
+    return tuple(
+        replace(fault, path=f"^/cdn/{video.distribution}/.*{fault.path}")
+        for case in faulty
+        for video in world.videos
+        if video.id == case.id
+        for fault in case.faults
+    )
+
+
+def _with_videos(world: World, chosen: tuple[Scenario, ...]) -> World:
     sessions = read_index(PACKAGE_INDEX)
     videos = tuple(_video(scenario, sessions, world) for scenario in chosen)
     others = {_other(name) for scenario in chosen for name, _, _ in scenario.chapters if name}
-    staged = replace(
+    return replace(
         world,
         games=(*world.games, *(scenario.game for scenario in chosen), *sorted(others, key=lambda game: game.id)),
         channels=(*world.channels, *(video.channel for video in videos)),
         videos=(*world.videos, *videos),
     )
-    return with_clip_cases(staged) if wanted & {ALL, CLIPS} else staged
 
 
 def _chapter_game(scenario: Scenario, name: str | None) -> str | None:
@@ -67,6 +113,7 @@ def _video(scenario: Scenario, sessions: tuple[Session, ...], world: World) -> V
             Chapter(_chapter_game(scenario, name), start_s, length_s)
             for name, start_s, length_s in scenario.chapters
         ),
+        live=scenario.live,
         delivery=scenario.deliver(world.now),
     )
 

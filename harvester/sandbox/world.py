@@ -36,13 +36,22 @@ AUDIO_BANDWIDTH = 64_000
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """A Twitch category. ``viewers`` orders ``/games/top``."""
+    """A Twitch category. ``viewers`` orders ``/games/top``.
+
+    ``empty_from``: from then on its listings are answered with 200 and nothing, whatever there is, as happened to
+    ``/videos`` for days (twitchdev/issues #598, 2022); None = never.
+    """
 
     id: str
     name: str
     slug: str
     igdb_id: str = ""
     viewers: int = 0
+    empty_from: datetime | None = None
+
+    def listed_at(self, now: datetime) -> bool:
+        """True while its listings tell what there is."""
+        return self.empty_from is None or now < self.empty_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,12 @@ class Video:
         source, *rest = (file.height for file in self.pieces[-1].session.files)
         shared = [h for h in rest if all(any(f.height == h for f in p.session.files) for p in self.pieces)]
         return (source, *shared)
+
+    @property
+    def muted_s(self) -> tuple[float, float] | None:
+        """Start and length (s) of its muted stretch; None if it has none."""
+        muted, segment_s = self.delivery.muted, self.cutting.segment_s
+        return (muted.start * segment_s, len(muted) * segment_s) if muted else None
 
     @property
     def special(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -23,10 +23,11 @@ from PIL import Image
 
 from harvester.cli import main
 from harvester.sandbox import SandboxServer, default_world, read_stamp
+from harvester.sandbox.category_cases import EMPTIED, TWINS
 from harvester.sandbox.playback import playlist_name
 from harvester.sandbox.reels import MediaReels
 from harvester.sandbox.scenarios import SCENARIOS
-from harvester.sandbox.staging import with_scenarios
+from harvester.sandbox.staging import faults_of, offered, with_scenarios
 from harvester.sandbox.world import Video
 from tests.integration.commands import QUICK, Commands
 from tests.integration.wholeness import outcomes, rows_of
@@ -49,6 +50,8 @@ PLAYABLE = sorted(VIDEO_IDS.keys() - UNPLAYABLE.keys())
 #: Targets of each: the segments that start outside the guards at both ends.
 TARGETS = {
     "chapters": 11,
+    "growing": 20,  # half of what a VOD may give: more will come
+    "bad-line": 11,
     "discontinuity": 7,
     "fmp4-byte-ranges": 7,
     "long-gop": 5,
@@ -100,6 +103,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     folder = tmp_path_factory.mktemp("scenarios")
     world = with_scenarios(default_world(), VIDEO_IDS)
     server = SandboxServer(world, cache_dir=folder / "media", helix_points=100_000)
+    for fault in faults_of(world, VIDEO_IDS):
+        server.inject(replace(fault, delay_s=fault.delay_s / 100))
     config, out, stdout = folder / "sandbox.toml", folder / "dataset", StringIO()
     categories = [word for scenario in SCENARIOS for word in ("--category", f"name:{scenario.game.name}")]
     with server.running():
@@ -238,6 +243,25 @@ def test_what_is_not_there_or_not_allowed_is_refused_as_the_store_does(
     assert elsewhere.status_code == 403
 
 
+def test_a_bad_line_costs_requests_and_no_frames(night: Night) -> None:
+    of_it = [path for path in night.requests if night.video("bad-line").distribution in path]
+    assert len(of_it) > len(set(of_it)) == TARGETS["bad-line"]
+    assert {entry.status for entry in night.server.log.entries("media") if entry.path in of_it} >= {0, 200, 206}
+
+
+def test_what_is_live_is_read_up_to_three_segments_before_its_end(night: Night) -> None:
+    offsets = [row["offset_s"] for row in night.outcomes("growing")]
+    assert 1700 < max(offsets) < 1800 - 3 * 10
+
+
+def test_the_help_tells_what_every_scenario_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["sandbox", "--help"])
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name, _ in offered())
+    assert "-> frames, read from the -muted files" in " ".join(said.split())
+
+
 def test_an_unknown_scenario_is_a_usage_error_that_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["sandbox", "--scenario", "mutd"])
@@ -261,6 +285,68 @@ def test_the_next_day_heals_what_had_not_gone(
         server.world.now = tonight
     assert second["failed"] == {}
     assert all(category["kept"] >= 1 for category in second["categories"].values())
+
+
+def test_what_grew_goes_on_the_next_day_without_repeats(
+    night: Night, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, tonight = night.server, night.server.world.now
+    harvester = Commands(server, tmp_path, capsys)
+    wanted = ["--category", "Scenario growing", "--out", tmp_path / "out", "--json"]
+    first = harvester("run", *wanted).json
+    server.world.now = tonight + timedelta(days=1)
+    try:
+        second = harvester("run", *wanted, HARVESTER_RUN_NOW=f"{server.world.now:%Y-%m-%dT%H:%M:%SZ}").json
+    finally:
+        server.world.now = tonight
+    assert min(first["kept"], second["kept"]) >= 2
+    offsets = [row["offset_s"] for row in outcomes(tmp_path / "out")]
+    assert len(set(offsets)) == len(offsets) == first["planned"] + second["planned"]
+    assert max(offsets[: first["planned"]]) < 1800 - 30 <= min(offsets[first["planned"] :])
+
+
+@pytest.fixture(scope="module")
+def listings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
+    """Two categories of one name, and one that empties."""
+    world = with_scenarios(default_world(), ["same-name", "emptied"])
+    with SandboxServer(world, cache_dir=tmp_path_factory.mktemp("media")).running() as server:
+        yield server
+
+
+def test_of_two_categories_of_one_name_each_is_had_by_its_id(
+    listings: SandboxServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harvester = Commands(listings, tmp_path, capsys)
+    named = harvester("plan", "--category", TWINS[0].name, "--out", tmp_path / "out")
+    assert named.code == 2
+    assert all(f"id:{twin.id}" in named.err for twin in TWINS)
+    ids = [word for twin in TWINS for word in ("--category", f"id:{twin.id}")]
+    plans = harvester("plan", *ids, "--out", tmp_path / "out", "--json").json["plan"]
+    assert [(plan["category"]["id"], plan["sources"]) for plan in plans] == [
+        (twin.id, {"vod": 1}) for twin in TWINS
+    ]
+
+
+def test_a_category_that_empties_is_suspected_and_loses_nothing(
+    listings: SandboxServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harvester, out = Commands(listings, tmp_path, capsys), tmp_path / "out"
+    wanted = ["--category", EMPTIED.name, "--out", out]
+    kept = harvester("run", *wanted, "--json").json["kept"]
+    assert kept >= 2
+    tonight = listings.world.now
+    listings.world.now = tonight + timedelta(days=1)
+    tomorrow = {"HARVESTER_RUN_NOW": f"{listings.world.now:%Y-%m-%dT%H:%M:%SZ}"}
+    try:
+        planned = harvester("plan", *wanted, **tomorrow)
+        ran = harvester("run", *wanted, "--json", **tomorrow)
+    finally:
+        listings.world.now = tonight
+    assert (planned.code, ran.code, ran.json["failed"]) == (5, 5, {})
+    assert "although it had some before" in planned.out
+    assert "although it had some before" in ran.json["errors"][0]
+    verified = harvester("verify", "--out", out, "--json")
+    assert (verified.code, verified.json["images"]) == (0, kept)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,12 @@ def test_the_limit_is_named_by_its_key() -> None:
     assert "max_clips" in shortfalls({"clip": Listed(5, 5, stopped="limit")})[0]
 
 
-def test_sums_over_categories() -> None:
-    parts = [{"vod": Listed(1, 2), "clip": Listed(3, 9, 4)}, {"clip": Listed(1, 1)}, {}]
-    assert listed_text(parts) == "1 new VODs of at least 2, 4 new clips and 4 known of at least 10"
-    assert listed_text([{}]) == ""
+def test_a_listing_tells_what_it_found_of_what_there_is_and_where_it_ended() -> None:
+    whole = {"vod": Listed(1, 2), "clip": Listed(3, 9, 4)}
+    assert listed_text(whole) == (
+        "1 new VODs of at least 2, 3 new clips and 4 known of at least 9; VODs and clips to the end"
+    )
+    part = whole | {"clip": Listed(3, 9, 4, "limit")}
+    assert listed_text(part) == "1 new VODs of at least 2, 3 new clips and 4 known of at least 9; VODs to the end"
+    assert listed_text({"clip": Listed(5, 9, stopped="cap")}) == "5 new clips of at least 9"
+    assert listed_text({}) == ""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from harvester.pipeline.listing import Listed
 from harvester.report.summary import CategoryReport, RunReport, failed_json, render_text
 
 HADES = CategoryReport(
@@ -277,3 +278,24 @@ def test_durations_read_as_people_say_them(seconds, shown):
 )
 def test_sizes_are_decimal(size, shown):
     assert f"received {shown}" in render_text(replace(REPORT, bytes={"media": size}))
+
+
+def test_each_category_tells_what_its_listing_found():
+    listed = {"vod": Listed(5, 9, 4), "clip": Listed(3, 3, stopped="cap", lost=1)}
+    whole = {"vod": Listed(1, 1), "clip": Listed(0, 0)}
+    text = render_text(
+        replace(REPORT, categories={"1": replace(HADES, listed=listed), "2": replace(CELESTE, listed=whole)})
+    )
+    assert (
+        "listed   Hades II: 5 new VODs and 4 known of at least 9, 3 new clips of at least 3; VODs to the end\n"
+        in text
+    )
+    assert (
+        "\n         Celeste: 1 new VODs of at least 1, 0 new clips of at least 0; VODs and clips to the end\n"
+        in text
+    )
+    assert "note: Hades II: 3 new clips of at least 3: Twitch gives no more of one question" in text
+    one = replace(HADES, listed=listed)
+    alone = RunReport("r", "partial", 4, "d", planned=19, kept=8, pending=5, categories={"1": one},
+        dropped=one.dropped, failed=one.failed, removed=one.removed)  # fmt: skip
+    assert "listed   5 new VODs and 4 known" in render_text(alone)

@@ -8,7 +8,9 @@ from multidict import MultiDict
 
 from harvester.sandbox import helix
 from harvester.sandbox.build import default_world
+from harvester.sandbox.delivery import Delivery
 from harvester.sandbox.helix import HelixError
+from harvester.sandbox.world import Cutting
 
 ORIGIN = "http://127.0.0.1:1"
 
@@ -185,3 +187,38 @@ def test_any_query_gives_an_answer_or_a_refusal(endpoint, pairs):
 )
 def test_durations_as_helix_writes_them(seconds, text):
     assert helix.duration_text(seconds) == text
+
+
+def test_a_muted_stretch_is_told_and_none_is_null(world):
+    video = world.videos[0]
+    muted = replace(video, cutting=Cutting(10.0), delivery=Delivery(muted=range(2, 5)))
+    both = replace(world, videos=(muted, world.videos[1]))
+    answer = ask("videos", both, ("id", muted.id), ("id", world.videos[1].id))
+    assert [item["muted_segments"] for item in answer["data"]] == [[{"offset": 20, "duration": 30}], None]
+
+
+def test_listings_that_empty_by_the_clock_still_tell_what_is_asked_for_by_id(world):
+    noon = world.now + timedelta(hours=9)
+    game = replace(world.games[0], empty_from=noon)
+    later = replace(world, games=(game, *world.games[1:]))
+    listings = [("videos", ("game_id", game.id)), ("clips", ("game_id", game.id))]
+    assert all(ask(endpoint, later, query)["data"] for endpoint, query in listings)
+    later.now = noon
+    assert [ask(endpoint, later, query) for endpoint, query in listings] == [{"data": [], "pagination": {}}] * 2
+    video = next(video for video in later.videos if video.game.id == game.id)
+    assert ask("videos", later, ("id", video.id))["data"]
+    assert ask("videos", later, ("game_id", world.games[1].id))["data"]
+
+
+def test_streams_are_the_broadcasts_that_go_on(world):
+    archive = next(video for video in world.videos if video.stream_id)
+    live = replace(archive, live=True, created_at=world.now - timedelta(seconds=archive.duration_s / 2))
+    other = next(video for video in world.videos if video.channel != live.channel)
+    on_air = replace(world, videos=(live, other))
+    (item,) = ask("streams", on_air)["data"]
+    assert (item["id"], item["user_id"], item["game_id"]) == (live.stream_id, live.channel.id, live.game.id)
+    assert ask("streams", on_air, ("user_id", other.channel.id), ("user_id", live.channel.id))["data"] == [item]
+    assert ask("streams", on_air, ("user_id", other.channel.id))["data"] == []
+    assert ask("streams", on_air, ("game_id", "0"))["data"] == []
+    on_air.now += timedelta(seconds=archive.duration_s)
+    assert ask("streams", on_air)["data"] == []

@@ -3,12 +3,15 @@ from datetime import timedelta
 
 import pytest
 
+from harvester.cli.commands import ERROR_CHARS
 from harvester.errors import UsageError
 from harvester.model import Codec, VodType
 from harvester.sandbox.build import default_world
+from harvester.sandbox.category_cases import CATEGORY_CASES, EMPTIED, EMPTIED_AFTER, TWINS
 from harvester.sandbox.clip_cases import CASES
-from harvester.sandbox.scenarios import ALL, SCENARIOS, scenarios_named
-from harvester.sandbox.staging import with_scenarios
+from harvester.sandbox.crowd import CLIPPED, NASTY, STREAMED
+from harvester.sandbox.scenarios import SCENARIOS
+from harvester.sandbox.staging import ALL, faults_of, offered, scenarios_named, with_scenarios
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -26,10 +29,19 @@ def test_names_and_ids_are_unique_and_an_unknown_name_lists_them():
     assert max(Counter(scenario.name for scenario in SCENARIOS).values()) == 1
     assert max(Counter(scenario.id for scenario in SCENARIOS).values()) == 1
     assert scenarios_named(["muted", "muted", "plain"]) == (BY_NAME["plain"], BY_NAME["muted"])
-    assert scenarios_named(["all", "plain"]) == SCENARIOS
+    assert scenarios_named(["all", "plain"]) == (*SCENARIOS, *CATEGORY_CASES)
     assert scenarios_named([]) == ()
-    with pytest.raises(UsageError, match=r"no scenario mutd; there are: all, .*muted.*unmuted"):
+    with pytest.raises(UsageError, match=r"no scenario mutd; there are: all, .*muted.*unmuted") as caught:
         scenarios_named(["mutd", "plain"])
+    assert len(f"error: {caught.value}") <= ERROR_CHARS
+
+
+def test_every_name_is_offered_with_what_it_shows_and_what_comes_of_it():
+    rows = dict(offered())
+    names = {case.name for case in (*SCENARIOS, *CATEGORY_CASES)}
+    assert set(rows) == {ALL, *names, *(f"  {case.name}" for case in CASES)}
+    told = [text.split(" -> ") for name, text in rows.items() if name != ALL]
+    assert all(len(halves) == 2 and all(halves) for halves in told)
 
 
 def test_the_world_stays_as_it_was_and_gains_a_category_for_each(world):
@@ -47,15 +59,51 @@ def test_the_world_stays_as_it_was_and_gains_a_category_for_each(world):
     assert with_scenarios(before, [ALL]) == world
 
 
-def test_the_clip_cases_can_be_seen_alone_and_with_all(world):
+def test_what_stands_beside_the_vods_can_be_had_alone(world):
     before = default_world()
-    clips = with_scenarios(before, ["clips"])
-    assert clips.videos == before.videos
-    for staged in (clips, world):
-        added = staged.clips[len(before.clips) :]
-        assert {clip.game.name for clip in added} == {case.game_name for case in CASES}
-        assert {clip.game for clip in added} <= set(staged.games)
-    assert with_scenarios(before, ["plain"]).clips == before.clips
+    counts = {"crowded-clips": 1500, "crowded-videos": 700, "same-name": 2, "emptied": 5, "clips": 12}
+    assert counts.keys() == {case.name for case in CATEGORY_CASES}
+    for name, count in counts.items():
+        alone = with_scenarios(before, [name])
+        added = alone.videos[len(before.videos) :] + alone.clips[len(before.clips) :]
+        assert len(added) == count
+        assert {source.game for source in added} == set(alone.games[len(before.games) :])
+        assert any(piece.encoded for piece in alone.pieces()) == (name == "clips")
+        assert {source.id for source in added} <= {source.id for source in world.videos + world.clips}
+    assert {CLIPPED, STREAMED, *TWINS} < set(world.games)
+    assert world.quirks == NASTY
+
+
+def test_a_category_empties_by_the_clock():
+    emptied = next(game for game in with_scenarios(default_world(), ["emptied"]).games if game.id == EMPTIED.id)
+    start = default_world().now
+    assert emptied.listed_at(start + EMPTIED_AFTER - timedelta(seconds=1))
+    assert not emptied.listed_at(start + EMPTIED_AFTER)
+
+
+def test_what_grows_is_live_and_is_there_in_part():
+    later = with_scenarios(default_world(), ["growing"])
+    growing = video_of(later, "growing")
+    assert growing.live
+    assert later.listed_s(growing) == growing.duration_s / 2 == 1800
+    later.now += timedelta(days=1)
+    assert later.ended(growing)
+    assert later.listed_s(growing) == 3600
+
+
+def test_a_bad_line_strikes_one_video_alone(world):
+    faults = faults_of(world, [ALL])
+    assert faults_of(world, ["plain", "growing"]) == ()
+    assert len(faults) == 4
+    bad, plain = video_of(world, "bad-line"), video_of(world, "plain")
+    for fault in faults:
+        assert fault.times == 0
+        assert fault.matches("GET", f"/cdn/{bad.distribution}/{bad.special}/chunked/0.ts", "")
+        assert not fault.matches("GET", f"/cdn/{plain.distribution}/{plain.special}/chunked/0.ts", "")
+    paths = [f"/cdn/{bad.distribution}/{bad.special}/chunked/{number}.ts" for number in range(300)]
+    struck = [sum(fault.strikes("GET", path, 1) for path in paths) for fault in faults]
+    assert all(15 <= count <= 50 for count in struck)  # a tenth of them each
+    assert len({tuple(fault.strikes("GET", path, 1) for path in paths) for fault in faults}) == 4
 
 
 def test_what_is_gone_is_listed_and_nothing_else(world):
@@ -104,6 +152,7 @@ def test_sources_in_other_codecs_have_a_transcode_everyone_reads(world):
         assert source.height > transcode.height
 
 
-def test_highlights_have_no_stream(world):
+def test_highlights_have_no_stream():
+    world = with_scenarios(default_world(), BY_NAME)
     kinds = {video.type for video in world.videos if video.stream_id is None}
     assert kinds == {VodType.HIGHLIGHT}

@@ -150,6 +150,10 @@ def test_a_fault_may_ask_for_a_header(server: SandboxServer, segment: str) -> No
         ("rate", {"helix": {"points": "many"}}, "points must be a whole number"),
         ("rate", {"helix": {"points": 0}}, "at least 1"),
         ("rate", {"gql": {"size": 1}}, "a bucket is"),
+        ("line", {}, "is needed"),
+        ("line", {"latency": 1}, "is needed"),
+        ("line", {"rtt_ms": "40"}, "rtt_ms must be a number"),
+        ("line", {"mbps": -1}, "0 or more"),
     ],
 )
 def test_bad_input_is_refused_with_a_clear_word_and_changes_nothing(
@@ -164,10 +168,18 @@ def test_bad_input_is_refused_with_a_clear_word_and_changes_nothing(
 
 
 def test_input_that_is_no_json_is_refused(server: SandboxServer) -> None:
-    for path in ("faults", "clock", "rate"):
+    for path in ("faults", "clock", "rate", "line"):
         request = urllib.request.Request(f"{server.origin}/_control/{path}", data=b"\xff{")
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(request, timeout=10)
+
+
+def test_the_line_can_be_shaped_while_it_serves(server: SandboxServer, segment: str) -> None:
+    assert ask(server, "/_control/line", data={"rtt_ms": 20, "mbps": 1}).status == 200
+    begun = time.monotonic()
+    assert len(ask(server, segment, Range="bytes=0-4999").body) == 5000
+    assert time.monotonic() - begun >= 2 * 0.020 + 5000 * 8 / 1e6  # a handshake and an answer, and its bits
+    assert ask(server, "/_control/line", data={"rtt_ms": 0}).status == 200
 
 
 def test_rate_buckets_can_be_set(server: SandboxServer, signed: dict[str, str]) -> None:

@@ -44,14 +44,24 @@ def test_backoff_stays_within_its_bounds(attempt: int, asked_s: float | None) ->
         assert wait_s >= min(max(asked_s, 0), 30)
 
 
-def test_rate_limit_spreads_evenly() -> None:
+def entered(per_s: float, entries: int) -> float:
+    """How long so many entries take (s)."""
+
     async def test() -> float:
-        limit = RateLimit(200)
+        limit = RateLimit(per_s)
         loop = asyncio.get_running_loop()
         start = loop.time()
-        for _ in range(5):
+        for _ in range(entries):
             async with limit:
                 pass
         return loop.time() - start
 
-    assert asyncio.run(test()) >= 4 / 200 * 0.95  # the first enters at once, each other 5 ms later
+    return asyncio.run(test())
+
+
+def test_rate_limit_spreads_evenly() -> None:
+    assert entered(200, 5) >= 4 / 200 * 0.95  # the first enters at once, each other 5 ms later
+
+
+def test_entries_keep_a_little_more_than_their_distance_for_who_counts_arrivals() -> None:
+    assert entered(4, 2) >= 1.02 / 4  # so that five never fall into one second, though they stray by 20 ms
