@@ -71,6 +71,11 @@ def token_refusal(value: str) -> SourceError | None:
     return None
 
 
+def clip_refusal(clip: Mapping[str, Any]) -> SourceError | None:
+    """The refusal that the token of a GQL ``clip`` carries; None if none. Files may be listed and signed all the same."""
+    return token_refusal(str(_object(clip.get("playbackAccessToken")).get("value", "")))
+
+
 def clip_answer(said: Sequence[Said]) -> Mapping[str, Any]:
     """``data.clip`` of the newest GQL answer that has one; {} if there is none."""
     for answer in reversed(said):
@@ -121,8 +126,7 @@ def _of_vod_token(token: object, vod: Vod, now: datetime) -> SourceError:
 def _of_clip(clip: object) -> SourceError:
     if clip is None:
         return SourceError("the clip does not exist any more", reason="gone", retryable=True)
-    token = _object(_object(clip).get("playbackAccessToken"))
-    refusal = token_refusal(str(token.get("value", "")))
+    refusal = clip_refusal(_object(clip))
     if refusal is not None:
         return refusal
     files = [file for file in objects(_object(clip).get("videoQualities")) if file.get("sourceURL")]

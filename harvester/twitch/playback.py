@@ -49,7 +49,7 @@ from harvester.transport import (
     wants_password,
 )
 from harvester.transport.breaker import CONNECTION, TIMEOUT, Circuit
-from harvester.twitch.diagnosis import PassingTrouble, Said, clip_answer, diagnose, token_refusal
+from harvester.twitch.diagnosis import PassingTrouble, Said, clip_answer, clip_refusal, diagnose, token_refusal
 from harvester.twitch.offers import clip_renditions, vod_renditions
 from harvester.twitch.workers import Workers
 
@@ -247,6 +247,8 @@ class _Desk:
 
     def _clip_streams(self, clip: Clip) -> Mapping[str, Any]:
         streams: Mapping[str, Any] = self._page(clip.page_url).streams()
+        if refusal := clip_refusal(clip_answer(self.said)):
+            raise refusal
         return streams
 
     def _page(self, url: str) -> Any:
