@@ -7,11 +7,11 @@ next, longer pause. After the last pause the host is given up for the run: its r
 (``host-down``) if another host of the same kind has worked meanwhile, else the run ends and may be tried again
 later: the trouble is then nearer to us than to any host.
 
-Only what speaks of the host counts: silence, broken connections, 5xx, 429, web pages in place of media. An answer
-of any other status shows that the host works, be it 401, 403 or 404. A request whose own resource is broken fails
-like one of a broken host; so a client that remembers the last resource that came (``witness``) asks for that one
-as its probe, and the first such probe goes out without a pause: broken files cost one small request, and an
-outage is told from them by the host itself.
+Only what speaks of the host counts: silence, broken connections, 5xx, 429, web pages in place of media, and where
+a client tells it, a refusal that any question would meet. An answer of any other status shows that the host works,
+be it 401, 403 or 404. A request whose own resource is broken fails like one of a broken host; so a client that
+remembers the last resource that came (``witness``) asks for that one as its probe, and the first such probe goes
+out without a pause: broken files cost one small request, and an outage is told from them by the host itself.
 
 Thread-safe; a circuit itself never waits: callers are told how long, and wait in their own way.
 """
@@ -32,12 +32,14 @@ HOST_DOWN = "host-down"
 
 #: Kinds of failures that speak of the host.
 TIMEOUT, CONNECTION, SERVER_ERROR, TOO_MANY, NOT_MEDIA = "timeout", "connection", "http-5xx", "429", "not-media"
+REFUSED = "every question is refused"
 
 #: Failures of one kind in a row that open a circuit. A host that fails one request in ten at random begins a
 #: streak of n at a given request with probability 0.9 x 0.1^n: of 20, once in 10^20 requests; and even one that
 #: fails every second request does so once in two million. Such failures come back at once: 20 of them cost little
 #: time. Time-outs take up to half a minute each, four at a time, so fewer must do: 8, once in 10^8 requests.
-LIMITS = {TIMEOUT: 8, CONNECTION: 20, SERVER_ERROR: 20, TOO_MANY: 20, NOT_MEDIA: 20}
+#: Refusals are no accident, and each may cost a source one of its tries: 8 too.
+LIMITS = {TIMEOUT: 8, CONNECTION: 20, SERVER_ERROR: 20, TOO_MANY: 20, NOT_MEDIA: 20, REFUSED: 8}
 
 #: How often those who wait for another one's probe look again (s).
 LOOK_S = 0.2
@@ -159,7 +161,8 @@ class Circuit:
         said = f"{self._host} is down for {self._kind} requests ({self._trouble}, also after pauses)"
         if self._breakers.has_worked(self._kind, self._begun_s):
             return FetchError(said, reason=HOST_DOWN)
-        return TryAgainLater(f"{said}, and no other host works: check the network, or try again later")
+        advice = "look for a newer version" if self._trouble == REFUSED else "check the network"
+        return TryAgainLater(f"{said}, and no other host works: {advice}, or try again later")
 
 
 @contextmanager

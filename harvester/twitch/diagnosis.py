@@ -17,6 +17,8 @@ from harvester.errors import SourceError
 from harvester.model import Clip, Vod
 from harvester.stats import RequestKind
 from harvester.text import printable
+from harvester.transport import trouble_of_status
+from harvester.transport.breaker import REFUSED
 from harvester.twitch.offers import aspect_ratios, is_portrait, objects
 
 #: A VOD younger than this may have no token yet; an older one without a token is gone, private or expired.
@@ -24,6 +26,9 @@ FRESH = timedelta(hours=1)
 
 #: usher's error codes for content of subscribers.
 SUBSCRIBERS_ONLY = frozenset(["vod_manifest_restricted", "unauthorized_entitlements"])
+
+#: Statuses of GQL that are a matter of policy, and words of complaints that any question would meet.
+_REFUSING, _REFUSALS = frozenset([400, 401, 403]), ("integrity", "persistedquerynotfound")
 
 #: How region blocks name themselves in codes and reasons (no code is documented).
 _REGION = re.compile(r"geo|region|country", re.IGNORECASE)
@@ -43,6 +48,19 @@ class PassingTrouble(SourceError):
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message, reason=reason, retryable=True)
+
+
+def trouble_of(answer: Said) -> str | None:
+    """What an answer says about its host, for the circuit breaker; None if it works.
+
+    GQL that refuses the program (client id, integrity check), or no longer knows the hash of its questions,
+    answers every source alike: it is to be left alone, lest each source pays for it with one of its tries.
+    """
+    if answer.status is None or answer.kind is not RequestKind.GQL or _is_outage(answer):
+        return trouble_of_status(answer.status or 0)
+    complaint = (_complaint(_object(_json(answer.body))) or "").lower()
+    refused = answer.status in _REFUSING or any(word in complaint for word in _REFUSALS)
+    return REFUSED if refused else None
 
 
 def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceError:
@@ -69,6 +87,11 @@ def token_refusal(value: str) -> SourceError | None:
     if _object(token.get("chansub")).get("restricted_bitrates"):
         return _forbidden("")
     return None
+
+
+def clip_refusal(clip: Mapping[str, Any]) -> SourceError | None:
+    """The refusal that the token of a GQL ``clip`` carries, though it may list and sign files; None if none."""
+    return token_refusal(str(_object(clip.get("playbackAccessToken")).get("value", "")))
 
 
 def clip_answer(said: Sequence[Said]) -> Mapping[str, Any]:
@@ -121,8 +144,7 @@ def _of_vod_token(token: object, vod: Vod, now: datetime) -> SourceError:
 def _of_clip(clip: object) -> SourceError:
     if clip is None:
         return SourceError("the clip does not exist any more", reason="gone", retryable=True)
-    token = _object(_object(clip).get("playbackAccessToken"))
-    refusal = token_refusal(str(token.get("value", "")))
+    refusal = clip_refusal(_object(clip))
     if refusal is not None:
         return refusal
     files = [file for file in objects(_object(clip).get("videoQualities")) if file.get("sourceURL")]
@@ -140,7 +162,7 @@ def _forbidden(why: str) -> SourceError:
 
 def _complained(complaint: str, status: int | None) -> SourceError:
     said = printable(complaint, 80)
-    if status in (400, 401, 403) or "integrity" in complaint.lower():
+    if status in _REFUSING or "integrity" in complaint.lower():
         # A matter of policy (client id, integrity check): the next try gets the same answer.
         return SourceError(f"the playback service refuses us: {said}", reason="broken", retryable=True)
     down = any(word in complaint.lower() for word in ("timeout", "unavailable", "server error"))

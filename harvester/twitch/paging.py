@@ -64,13 +64,19 @@ class Stopped:
 
 
 class Paging:
-    """Follows one query from page to page; ``cursor`` is what to ask for next."""
+    """Follows one query of :data:`PAGE` items a page; ``cursor`` is what to ask for next.
+
+    A cap counts places, and pages may leave out what stands at one (a VOD made private since). So a query whose
+    pages had gaps and reached up to the cap's place has ended there, with however many items.
+    """
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._ids: set[str] = set()
         self._cursors: set[str] = set()
         self._seen = 0
+        self._places = 0
+        self._gaps = False
         self.cursor: str | None = None
 
     def take(self, page: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Stopped | None]:
@@ -83,7 +89,9 @@ class Paging:
         known = len(self._ids)
         fresh = [entry for entry in entries if self._is_new(entry.get("id"))][: self._cap - self._seen]
         self._seen += len(fresh)
+        self._places += PAGE
         self.cursor = _cursor(page)
+        self._gaps |= self.cursor is not None and len(entries) < PAGE
         return fresh, self._stop(bool(entries), len(self._ids) > known)
 
     def _stop(self, any_entry: bool, any_new: bool) -> Stopped | None:
@@ -91,7 +99,7 @@ class Paging:
         if self._seen >= self._cap:
             return Stopped("cap")
         if cursor is None:
-            return Stopped("end")
+            return Stopped("cap" if self._gaps and self._places >= self._cap else "end")
         if not any_entry:
             return Stopped("empty-page")
         if not any_new:

@@ -44,12 +44,19 @@ from harvester.transport import (
     SharedLimits,
     Ticket,
     host_of,
-    trouble_of_status,
     trusted_authorities,
     wants_password,
 )
 from harvester.transport.breaker import CONNECTION, TIMEOUT, Circuit
-from harvester.twitch.diagnosis import PassingTrouble, Said, clip_answer, diagnose, token_refusal
+from harvester.twitch.diagnosis import (
+    PassingTrouble,
+    Said,
+    clip_answer,
+    clip_refusal,
+    diagnose,
+    token_refusal,
+    trouble_of,
+)
 from harvester.twitch.offers import clip_renditions, vod_renditions
 from harvester.twitch.workers import Workers
 
@@ -247,6 +254,8 @@ class _Desk:
 
     def _clip_streams(self, clip: Clip) -> Mapping[str, Any]:
         streams: Mapping[str, Any] = self._page(clip.page_url).streams()
+        if refusal := clip_refusal(clip_answer(self.said)):
+            raise refusal
         return streams
 
     def _page(self, url: str) -> Any:
@@ -277,7 +286,7 @@ class _Adapter(HTTPAdapter):
         desk = self._desk
         redirected = request.copy()
         redirected.url = self._ours + (request.url or "").removeprefix(self._theirs)
-        status, body = None, b""
+        said = Said(self._kind, None)
         try:
             circuit, ticket = self._admitted(self._checked(redirected.url))
             try:
@@ -288,8 +297,8 @@ class _Adapter(HTTPAdapter):
             except BaseException as error:
                 circuit.settle(ticket, TIMEOUT if isinstance(error, _TIMEOUTS) else CONNECTION)
                 raise
-            status = response.status_code
-            circuit.settle(ticket, trouble_of_status(status))
+            said = Said(self._kind, response.status_code, body)
+            circuit.settle(ticket, trouble_of(said))
         except HarvesterError as error:  # a host given up; streamlink would make a PluginError of it
             desk.ended = error
             raise RequestException("no answer") from None
@@ -298,7 +307,7 @@ class _Adapter(HTTPAdapter):
                 desk.ended = wants_password(desk.proxies)
             raise RequestException("no answer") from None  # without the URL, which may be signed
         finally:
-            desk.said.append(Said(self._kind, status, body))
+            desk.said.append(said)
         response.raw = io.BytesIO(body)
         return response
 

@@ -18,11 +18,11 @@ from harvester.errors import FetchError, HarvesterError, SourceError, TryAgainLa
 from harvester.model import Vod, VodType
 from harvester.stats import RequestKind, Traffic
 from harvester.transport import Proxies, SharedLimits
-from harvester.transport.breaker import LIMITS, SERVER_ERROR
+from harvester.transport.breaker import LIMITS, REFUSED, SERVER_ERROR
 from harvester.twitch.playback import StreamlinkResolver, _Desk
 from tests.unit.transport.test_hosts import OUTSIDE
-from tests.unit.twitch.conftest import StandIn, run
-from tests.unit.twitch.test_playback import GQL, MASTER, USHER, text, vod_token
+from tests.unit.twitch.conftest import Answerer, StandIn, reply, run
+from tests.unit.twitch.test_playback import GQL, MASTER, USHER, gql, text, vod_token
 
 NOW = datetime(2026, 11, 2, 3, tzinfo=UTC)
 QUICK = Fetch(attempts=1, retry_base_s=0.001, retry_max_s=0.01, read_timeout_s=0.5, gql_requests_per_s=1000)
@@ -44,10 +44,10 @@ async def error_of(opener: StreamlinkResolver, number: int = 1) -> HarvesterErro
 
 
 #: requests itself makes a harmless URL of a port 0, before we see it.
-REFUSED = [url for url in OUTSIDE if ":0/" not in url]
+PARSED = [url for url in OUTSIDE if ":0/" not in url]
 
 
-@pytest.mark.parametrize("url", [*REFUSED, "https://evil.org\\@gql.twitch.tv/"])
+@pytest.mark.parametrize("url", [*PARSED, "https://evil.org\\@gql.twitch.tv/"])
 def test_no_url_leads_outside(url: str) -> None:
     """The no_network fixture sees every connection and look-up."""
     traffic = Traffic()
@@ -102,6 +102,56 @@ def test_an_outage_of_usher_ends_the_run_after_few_requests() -> None:
         assert server.count(USHER) <= LIMIT + 4 + 2
         assert {type(error).__name__ for error in errors} == {"PassingTrouble", "TryAgainLater"}
         assert sum(isinstance(error, TryAgainLater) for error in errors) >= 60 - LIMIT - 6
+
+    run(test)
+
+
+def complains(message: str, status: int = 200) -> Answerer:
+    return lambda request, n: reply({"errors": [{"message": message}]}, status)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        complains("PersistedQueryNotFound"),
+        complains("failed integrity check"),
+        lambda request, n: reply({"error": "Bad Request", "status": 400, "message": "Client-ID"}, 400),
+        lambda request, n: reply({"error": "Unauthorized", "status": 401, "message": "token"}, 401),
+    ],
+)
+def test_what_every_source_would_be_answered_costs_few_sources_their_tries(answer: Answerer) -> None:
+    async def test(server: StandIn) -> None:
+        server.answers[GQL] = answer
+        async with resolver(server, SharedLimits((0.01, 0.02))) as opener:
+            errors = await asyncio.gather(*(error_of(opener, n) for n in range(40)))
+            assert server.count(GQL) <= LIMITS[REFUSED] + 4 + 2
+            assert sum(isinstance(error, TryAgainLater) for error in errors) >= 40 - LIMITS[REFUSED] - 6
+            assert "every question is refused" in str(await error_of(opener))
+
+    run(test)
+
+
+@pytest.mark.parametrize("answer", [gql({"videoPlaybackAccessToken": None}), complains("service error")])
+def test_what_one_source_is_answered_stops_no_other(answer: Answerer) -> None:
+    async def test(server: StandIn) -> None:
+        server.answers[GQL] = answer
+        async with resolver(server, SharedLimits((0.01,))) as opener:
+            errors = [await error_of(opener, n) for n in range(3 * LIMITS[REFUSED])]
+        assert all(isinstance(error, SourceError) for error in errors)
+        assert server.count(GQL) == len(errors)
+
+    run(test)
+
+
+def test_a_hash_that_is_forgotten_now_and_then_is_no_refusal() -> None:
+    async def test(server: StandIn) -> None:
+        unknown, known = complains("PersistedQueryNotFound"), vod_token()
+        server.answers = {GQL: lambda request, n: (unknown if n % 3 else known)(request, n), USHER: text(MASTER)}
+        async with resolver(server, SharedLimits((10_000.0,))) as opener:
+            for number in range(LIMITS[REFUSED]):
+                assert "PersistedQueryNotFound" in str(await error_of(opener))
+                assert "PersistedQueryNotFound" in str(await error_of(opener))
+                assert await asyncio.wait_for(opener.renditions(vod(number)), 5)
 
     run(test)
 

@@ -89,7 +89,8 @@ def clip_files(*files: dict[str, Any], **more: Any) -> Answerer:
         assets = [
             {**a, "videoQualities": [{"sourceURL": base + u} for u in a["files"]]} for a in more.get("assets", [])
         ]
-        clip = {"id": "1", "playbackAccessToken": token(), "videoQualities": listed, "assets": assets}
+        signed = token(**more.get("token", {}))
+        clip = {"id": "1", "playbackAccessToken": signed, "videoQualities": listed, "assets": assets}
         return reply({"data": {"clip": clip}})
 
     return answer
@@ -432,6 +433,13 @@ def test_portrait_files_are_left_out() -> None:
 def test_refusals_of_clips(answer: Answerer, reason: str, retryable: bool, tries: int) -> None:
     failed, server = failure(CLIP, {GQL: answer})
     assert (failed.reason, failed.retryable, server.count(GQL)) == (reason, retryable, tries), str(failed)
+
+
+@pytest.mark.parametrize(("why", "reason"), [("SUBSCRIPTION", "sub-only"), ("GEO_BLOCKED", "region")])
+def test_clip_whose_token_forbids_it_is_not_read_though_its_files_are_listed(why: str, reason: str) -> None:
+    forbidden = {"authorization": {"forbidden": True, "reason": why}}
+    failed, server = failure(CLIP, {GQL: clip_files({"sourceURL": "/l.mp4"}, token=forbidden)})
+    assert (failed.reason, failed.retryable, server.count(GQL)) == (reason, False, 1)
 
 
 # --- the door itself --------------------------------------------------------------------------------------------

@@ -91,7 +91,29 @@ def test_paging_gives_each_id_once_and_always_ends(pages: list[tuple[list[int], 
         assert asked <= 31  # at most one page a new id, and one more
     assert len(given_ids) == len(set(given_ids)) <= cap
     assert stopped.reason in STOPS
-    assert (stopped.reason == "cap") == (len(given_ids) == cap)
+    ended_among_gaps = not cursor and asked > 1  # no page is full here, and one reaches all these caps
+    assert (stopped.reason == "cap") == (len(given_ids) == cap or ended_among_gaps)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ([100, 100, 100, 100, 99], "end"),  # 499 there are: only the last page is short
+        ([100, 97, 100, 100, 100], "cap"),  # the cap's place is reached, three of its items are hidden
+        ([98, 97, 100, 95, 2], "cap"),
+        ([98, 97, 100, 95], "end"),  # gaps, and fewer places than the cap
+        ([100, 100, 100, 100, 100], "cap"),
+    ],
+)
+def test_a_cap_counts_the_places_of_hidden_items_too(sizes: list[int], reason: str) -> None:
+    paging, stopped = Paging(500), None
+    for number, size in enumerate(sizes):
+        assert stopped is None
+        more = {} if number == len(sizes) - 1 else {"cursor": str(number)}
+        data = [{"id": f"{number}-{place}"} for place in range(size)]
+        _, stopped = paging.take({"data": data, "pagination": more})
+    assert stopped is not None
+    assert stopped.reason == reason
 
 
 def test_entries_without_ids_are_bounded_too() -> None:
