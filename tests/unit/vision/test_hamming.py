@@ -90,7 +90,7 @@ def test_the_nearest_and_of_ties_the_smallest_key(
 
 
 def test_asking_and_adding_in_turns_while_the_tail_is_sorted_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hamming, "MIN_TAIL", 7)
+    monkeypatch.setattr(hamming, "TAIL", 7)
     rng = np.random.default_rng(3)
     centres = rng.integers(0, 2**64, 12, dtype=np.uint64).tolist()
     index, stored = HashIndex(), []
@@ -104,7 +104,7 @@ def test_asking_and_adding_in_turns_while_the_tail_is_sorted_in(monkeypatch: pyt
 
 
 def test_sorting_in_becomes_rarer_as_the_index_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hamming, "MIN_TAIL", 4)
+    monkeypatch.setattr(hamming, "TAIL", 4)
     sizes: list[int] = []
     real = HashIndex._set_base
 
