@@ -49,7 +49,7 @@ SAVE_SHARE = 1 / 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Saved:
+class Saved:
     """A file's tables, and the mark of the ledger up to which they hold its anchors."""
 
     tables: Tables
@@ -65,7 +65,7 @@ def open_index(ledger: Ledger, folder: Path | None, category_id: str | None = No
     if folder is None:
         return HashIndex.from_arrays(*ledger.anchors(category_id))
     file = _file(folder, category_id)
-    saved = _believed(_read(file, category_id), ledger, category_id)
+    saved = _believed(map_file(file, category_id), ledger, category_id)
     hashes, keys = ledger.anchors(category_id, after=saved.mark.seq if saved else None)
     if len(keys) < max(SAVE_ROWS, (saved.tables.rows if saved else 0) * SAVE_SHARE):
         index = HashIndex(saved.tables if saved else None)
@@ -76,8 +76,8 @@ def open_index(ledger: Ledger, folder: Path | None, category_id: str | None = No
     del hashes, keys
     tables = saved.tables.merged(tables) if saved else tables
     del saved  # a mapped file cannot be replaced on Windows
-    _write(file, category_id, tables, mark)
-    mapped = _read(file, category_id)
+    write_file(file, category_id, tables, mark)
+    mapped = map_file(file, category_id)
     return HashIndex(mapped.tables if mapped else tables)
 
 
@@ -86,17 +86,17 @@ def _file(folder: Path, category_id: str | None) -> Path:
     return folder / f"{name}.hashes"
 
 
-def _believed(saved: _Saved | None, ledger: Ledger, category_id: str | None) -> _Saved | None:
+def _believed(saved: Saved | None, ledger: Ledger, category_id: str | None) -> Saved | None:
     return saved if saved and ledger.anchor_mark(category_id, saved.mark.seq) == saved.mark else None
 
 
 # -- the file ---------------------------------------------------------------------------------------------
 
 
-def _write(file: Path, category_id: str | None, tables: Tables, mark: AnchorMark) -> None:
-    """Durable when it returns; until the rename readers see the old file."""
+def write_file(file: Path, category_id: str | None, tables: Tables, mark: AnchorMark) -> None:
+    """Save ``tables``, durable when it returns; until the rename readers see the old file. MachineError."""
     fresh = file.with_suffix(".new")
-    with changing(file.parent.parent):
+    with changing(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             with fresh.open("wb") as out:
@@ -131,7 +131,7 @@ def _header(category_id: str | None, tables: Tables, mark: AnchorMark) -> bytes:
 def _content(header: bytes, tables: Tables) -> Iterator[memoryview | bytes]:
     yield header
     for array in (tables.starts, tables.keys, *_interleaved(tables)):
-        yield memoryview(np.ascontiguousarray(array)).cast("B")
+        yield np.ascontiguousarray(array).data.cast("B")
         yield bytes(-array.nbytes % ALIGNMENT)
 
 
@@ -141,7 +141,7 @@ def _interleaved(tables: Tables) -> Iterator[NDArray[Any]]:
         yield lower
 
 
-def _read(file: Path, category_id: str | None) -> _Saved | None:
+def map_file(file: Path, category_id: str | None) -> Saved | None:
     """The file, mapped; None if it is absent or not whole, or not of this form and category."""
     try:
         with file.open("rb") as opened:
@@ -153,7 +153,7 @@ def _read(file: Path, category_id: str | None) -> _Saved | None:
     header = json.loads(mapped[:HEADER_BYTES])
     if header["format"] != FORMAT or header["category"] != category_id:
         return None
-    return _Saved(_tables(mapped, header), AnchorMark(*header["mark"]))
+    return Saved(_tables(mapped, header), AnchorMark(*header["mark"]))
 
 
 def _is_whole(descriptor: int) -> bool:

@@ -51,11 +51,13 @@ ANCHORS_AT_ONCE = 65_536
 
 
 class AnchorMark(NamedTuple):
-    """Where the anchors of a ledger end: decision, how many up to there, and hash (signed), run and time (ISO) of
-    that decision. Rows are only appended, one run at a time, so equal marks mean the same anchors."""
+    """Where the anchors of a ledger end: decision, how many up to it, its hash (signed), run and time (ISO).
+
+    Rows are only appended, one run at a time, so equal marks mean the same anchors.
+    """
 
     seq: int
-    count: int
+    anchors: int
     phash: int
     run_id: str
     decided_at: str

@@ -34,8 +34,8 @@ BAND_BITS = 16
 #: radii. Its order is that of the hashes as numbers.
 LAST = BANDS - 1
 
-#: Hashes that wait to be sorted: a query looks at them all, in 10 us, a tenth of a query among 10 million.
-TAIL = 8192
+#: Hashes that wait to be sorted: a query looks at them all, in 20 us, which so few in tables would take, too.
+TAIL = 16_384
 
 #: Tables are merged when the later are more than 1/GROWTH of the earlier: at 10 million no more than three levels,
 #: each some 60 us of a query, for sorting every hash about 25 times while the index grows (6 us).
@@ -45,6 +45,10 @@ GROWTH = 16
 _PROBES = np.concatenate([[0], 1 << np.arange(BAND_BITS)])
 
 _ALL_BITS = (1 << 64) - 1
+
+#: Where the parts of a turned hash begin, in bits: band, upper, lower (0).
+_BAND_AT = np.uint64(64 - BAND_BITS)
+_UPPER_AT = np.uint64(BAND_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,49 +110,45 @@ class Tables:
         for band in range(BANDS):
             if radius < band:  # (radius - band) // 4 < 0: some earlier band is equal
                 break
-            distances, hashes = self._within(band, phash, radius)
-            if not hashes.size:
+            query = np.uint64(_turned(phash, band))
+            hashes = self._candidates(band, query, radius)
+            distances = np.bitwise_count(hashes ^ query)
+            if not hashes.size or (least := int(distances.min())) > radius:
                 continue
-            if (least := int(distances.min())) < radius:
+            if least < radius:
                 radius = least
                 best.clear()
-            best.append(hashes[distances == least])
+            best.append(_turned_back(hashes[distances == least], band))
         return Match(self._smallest_key(np.concatenate(best)), radius) if best else None
 
-    def _within(self, band: int, phash: int, radius: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """Distance, up to ``radius``, and hash of those that differ from ``phash`` in (radius - band) // 4 bits at
-        most of the band."""
-        query = _turned(phash, band)
+    def _candidates(self, band: int, query: np.uint64, radius: int) -> NDArray[np.uint64]:
+        """Those that differ from ``query`` in at most (radius - band) // 4 bits of the band and ``radius`` bits of
+        the upper part; all turned until the band is in front."""
         probes = _PROBES if radius - band >= BANDS else _PROBES[:1]
-        values = (query >> 48) ^ probes
+        values = int(query >> _BAND_AT) ^ probes
         begins, ends = self.starts[band][values], self.starts[band][values + 1]
-        upper, lower = self.uppers[band], self.lowers[band]
+        upper = self.uppers[band]
         runs = [upper[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-        distances = np.bitwise_count(np.concatenate(runs) ^ np.uint32(query >> 16 & 0xFFFFFFFF))
+        distances = np.bitwise_count(np.concatenate(runs) ^ (query >> _UPPER_AT).astype(np.uint32))
         near = np.flatnonzero(distances <= radius)
         if not near.size:
-            return _NO_DISTANCES, _NO_HASHES
-        run_ends = np.cumsum(ends - begins, dtype=np.int64)  # among the candidates
+            return _NO_HASHES
+        run_ends = np.cumsum(ends - begins, dtype=np.int64)  # among all of the runs
         run = np.searchsorted(run_ends, near, side="right")
         places = near + (ends - run_ends)[run]
-        rest = np.bitwise_count(lower[places] ^ np.uint16(query & 0xFFFF))
-        distances = distances[near] + rest + (run > 0).astype(np.uint8)
-        within = distances <= radius
-        places, bands = places[within], values[run[within]].astype(np.uint64)
-        return distances[within], _turned_back(_joined(bands, upper[places], lower[places]), band)
+        return _joined(values[run].astype(np.uint64), upper[places], self.lowers[band][places])
 
     def _smallest_key(self, hashes: NDArray[np.uint64]) -> int:
-        """The smallest key of stored ``hashes``: each is looked up by halving its run in the order of LAST."""
-        bands = (hashes >> np.uint64(48)).astype(np.int64)
-        low = self.starts[LAST][bands].astype(np.int64)
-        high = self.starts[LAST][bands + 1].astype(np.int64) - 1  # the last place it can be at
-        while (low < high).any():
-            middle = (low + high) >> 1
-            found = _joined(bands.astype(np.uint64), self.uppers[LAST][middle], self.lowers[LAST][middle])
-            before = found < hashes
-            low = np.where(before, middle + 1, low)
-            high = np.where(before, high, middle)
-        return int(self.keys[low].min()) + self.first_key
+        """The smallest key of stored ``hashes``, looked up in the order of LAST, band by band."""
+        hashes = np.unique(hashes)
+        bands = hashes >> _BAND_AT
+        smallest = []
+        for group in np.split(hashes, np.flatnonzero(bands[1:] != bands[:-1]) + 1):
+            band = group[0] >> _BAND_AT
+            begin, end = self.starts[LAST][int(band) : int(band) + 2].tolist()
+            run = _joined(band, self.uppers[LAST][begin:end], self.lowers[LAST][begin:end])
+            smallest.append(self.keys[begin + np.searchsorted(run, group)].min())
+        return int(min(smallest)) + self.first_key
 
 
 class HashIndex:
@@ -180,14 +180,18 @@ class HashIndex:
         self._tail_keys[at] = key
         self._tail_size = at + 1
         if at + 1 == len(self._tail_hashes):
-            self._push(Tables.of(self._tail_hashes, self._tail_keys))
             self._tail_size = 0
+            self._push(Tables.of(self._tail_hashes, self._tail_keys))
 
     def extend(self, hashes: NDArray[np.uint64], keys: NDArray[np.int64]) -> None:
         """Store ``hashes`` (n,) uint64 with ``keys`` (n,) int64 at once. ValueError if their shapes differ."""
         if hashes.ndim != 1 or hashes.shape != keys.shape:
             raise ValueError(f"hashes {hashes.shape} and keys {keys.shape} must be of one length")
-        if hashes.size:
+        if len(hashes) < len(self._tail_hashes) - self._tail_size:
+            tail = slice(self._tail_size, self._tail_size + len(hashes))
+            self._tail_hashes[tail], self._tail_keys[tail] = hashes, keys
+            self._tail_size = tail.stop
+        else:
             self._push(Tables.of(np.asarray(hashes, np.uint64), np.asarray(keys, np.int64)))
 
     def nearest(self, phash: int, radius: int) -> Match | None:
@@ -218,7 +222,6 @@ class HashIndex:
         self._levels.append(tables)
 
 
-_NO_DISTANCES = np.empty(0, np.uint8)
 _NO_HASHES = np.empty(0, np.uint64)
 
 
@@ -244,9 +247,9 @@ def _sorted_by(
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16]]:
     """A row of ``starts``, and the upper and lower parts, of rising hashes in the order of a band."""
     turned = hashes if band == LAST else np.sort(_turned_all(hashes, band))
-    values = np.arange(1 << BAND_BITS, dtype=np.uint64) << np.uint64(48)
+    values = np.arange(1 << BAND_BITS, dtype=np.uint64) << _BAND_AT
     starts = np.append(np.searchsorted(turned, values), len(turned)).astype(np.uint32)
-    return starts, (turned >> np.uint64(16)).astype(np.uint32), turned.astype(np.uint16)
+    return starts, (turned >> _UPPER_AT).astype(np.uint32), turned.astype(np.uint16)
 
 
 def _shift(band: int) -> int:
@@ -267,10 +270,7 @@ def _turned_back(hashes: NDArray[np.uint64], band: int) -> NDArray[np.uint64]:
 
 
 def _joined(
-    bands: NDArray[np.uint64], uppers: NDArray[np.uint32], lowers: NDArray[np.uint16]
+    bands: NDArray[np.uint64] | np.uint64, uppers: NDArray[np.uint32], lowers: NDArray[np.uint16]
 ) -> NDArray[np.uint64]:
-    """Hashes of their three parts, from the top."""
-    joined = bands << np.uint64(32) | uppers
-    joined <<= np.uint64(BAND_BITS)
-    joined |= lowers
-    return joined
+    """Turned hashes of their three parts."""
+    return bands << _BAND_AT | uppers.astype(np.uint64) << _UPPER_AT | lowers
