@@ -11,7 +11,7 @@ takes anchors away, so then all of them are the same. Else (absent, torn, of ano
 ledger) it is built anew::
 
     4096 bytes   header: one JSON object, padded with spaces
-    arrays       starts, keys, then upper and lower parts by band, each from a multiple of 64 bytes on
+    arrays       starts, keys, uppers, lowers, each from a multiple of 64 bytes on
     4 bytes      CRC-32 of everything before
 """
 
@@ -130,15 +130,9 @@ def _header(category_id: str | None, tables: Tables, mark: AnchorMark) -> bytes:
 
 def _content(header: bytes, tables: Tables) -> Iterator[memoryview | bytes]:
     yield header
-    for array in (tables.starts, tables.keys, *_interleaved(tables)):
+    for array in (tables.starts, tables.keys, tables.uppers, tables.lowers):
         yield np.ascontiguousarray(array).data.cast("B")
         yield bytes(-array.nbytes % ALIGNMENT)
-
-
-def _interleaved(tables: Tables) -> Iterator[NDArray[Any]]:
-    for upper, lower in zip(tables.uppers, tables.lowers, strict=True):
-        yield upper
-        yield lower
 
 
 def map_file(file: Path, category_id: str | None) -> Saved | None:
@@ -178,8 +172,7 @@ def _tables(mapped: mmap.mmap, header: dict[str, Any]) -> Tables:
         at += found.nbytes + -found.nbytes % ALIGNMENT
         return found
 
-    starts = array(np.uint32, BANDS * ((1 << BAND_BITS) + 1)).reshape(BANDS, -1)
+    starts = array(np.uint32, BANDS * ((1 << BAND_BITS) + 1))
     keys = array(np.uint32 if header["key_bytes"] == 4 else np.int64, count)
-    parts = [(array(np.uint32, count), array(np.uint16, count)) for _ in range(BANDS)]
-    uppers, lowers = zip(*parts, strict=True)
+    uppers, lowers = array(np.uint32, BANDS * count), array(np.uint16, BANDS * count)
     return Tables(header["rows"], header["first_key"], keys, starts, uppers, lowers)

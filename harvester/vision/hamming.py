@@ -10,8 +10,8 @@ multi-index hashing", 2014). What was found shrinks r for what is still to be lo
 A table holds the hashes themselves, sorted with its band in front, not references to them: a query reads 68 runs
 of neighbours in memory, where references would make every candidate a miss of the cache. Without the band, which
 the place tells, a hash takes 6 bytes a table; one table has the keys. Repeated hashes are stored once, with the
-smallest key, which is the one to be found. So 10 million hashes take 281 MB, and hashes that crowd together cost
-a query at most about two looks at every hash.
+smallest key, which is the one to be found. So 10 million hashes take 281 MB. However
+they crowd together, a query costs no more than a few looks at every hash.
 
 New hashes wait in a short tail that is searched whole; a full tail becomes tables of its own, which are merged
 with earlier ones of like size (O'Neil, Cheng, Gawlick, O'Neil, "The log-structured merge-tree", 1996).
@@ -38,17 +38,34 @@ LAST = BANDS - 1
 TAIL = 16_384
 
 #: Tables are merged when the later are more than 1/GROWTH of the earlier: at 10 million no more than three levels,
-#: each some 60 us of a query, for sorting every hash about 25 times while the index grows (6 us).
+#: each some 50 us of a query, for sorting every hash about 25 times while the index grows (6 us).
 GROWTH = 16
 
-#: What a band is XORed with to get itself and its neighbours at one bit.
-_PROBES = np.concatenate([[0], 1 << np.arange(BAND_BITS)])
+#: When the bands of a query have more than this share of the hashes, all hashes are looked at instead: that costs
+#: 2 ns each, a candidate up to 60 ns where all of them have much the same upper part, too.
+CROWD_SHARE = 1 / 16
 
 _ALL_BITS = (1 << 64) - 1
 
 #: Where the parts of a turned hash begin, in bits: band, upper, lower (0).
 _BAND_AT = np.uint64(64 - BAND_BITS)
 _UPPER_AT = np.uint64(BAND_BITS)
+_LOWER = np.uint64((1 << BAND_BITS) - 1)
+
+#: A band's values, and one more for its end.
+_SLOTS = (1 << BAND_BITS) + 1
+
+
+def _probes(radius: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Bands, and what the query's value of each is XORed with to get a value that is looked at."""
+    one_bit = [0, *(1 << bit for bit in range(BAND_BITS))]
+    flips = [(one_bit if radius - band >= BANDS else [0]) if band <= radius else [] for band in range(BANDS)]
+    pairs = [(band, flip) for band in range(BANDS) for flip in flips[band]]
+    bands, masks = zip(*pairs, strict=True)
+    return np.array(bands, np.int64), np.array(masks, np.int64)
+
+
+_PROBES = [_probes(radius) for radius in range(MAX_RADIUS + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +87,9 @@ class Tables:
     rows: int
     first_key: int
     keys: NDArray[np.uint32] | NDArray[np.int64]  # (n,) smallest key of each hash less first_key; order of LAST
-    starts: NDArray[np.uint32]  # (BANDS, 65537) where in the order of a band each of its values begins; last: n
-    uppers: tuple[NDArray[np.uint32], ...]  # BANDS times (n,)
-    lowers: tuple[NDArray[np.uint16], ...]  # BANDS times (n,)
+    starts: NDArray[np.uint32]  # (BANDS * 65537,) of each band where its values begin in its order; its end
+    uppers: NDArray[np.uint32]  # (BANDS * n,)
+    lowers: NDArray[np.uint16]  # (BANDS * n,)
 
     @classmethod
     def of(cls, hashes: NDArray[np.uint64], keys: NDArray[np.int64], rows: int | None = None) -> Self:
@@ -81,9 +98,15 @@ class Tables:
         hashes, keys = _distinct(hashes, keys)
         first_key, stored_keys = _narrowed(keys)
         del keys
-        parts = [_sorted_by(band, hashes) for band in range(BANDS)]
-        starts, uppers, lowers = zip(*parts, strict=True)
-        return cls(rows, first_key, stored_keys, np.stack(starts), uppers, lowers)
+        n = len(hashes)
+        starts = np.empty(BANDS * _SLOTS, np.uint32)
+        uppers, lowers = np.empty(BANDS * n, np.uint32), np.empty(BANDS * n, np.uint16)
+        for band in range(BANDS):
+            turned = hashes if band == LAST else np.sort(_turned_all(hashes, band))
+            starts[band * _SLOTS :][:_SLOTS] = band * n + _starts(turned)
+            uppers[band * n :][:n] = turned >> _UPPER_AT
+            lowers[band * n :][:n] = turned & _LOWER
+        return cls(rows, first_key, stored_keys, starts, uppers, lowers)
 
     def __len__(self) -> int:
         """n, the number of distinct hashes."""
@@ -91,8 +114,8 @@ class Tables:
 
     def hashes(self) -> NDArray[np.uint64]:
         """(n,) the distinct hashes, rising."""
-        bands = np.repeat(np.arange(1 << BAND_BITS, dtype=np.uint64), np.diff(self.starts[LAST]))
-        return _joined(bands, self.uppers[LAST], self.lowers[LAST])
+        bands = np.repeat(np.arange(1 << BAND_BITS, dtype=np.uint64), np.diff(self.starts[LAST * _SLOTS :]))
+        return _joined(bands, self.uppers[-len(self) :], self.lowers[-len(self) :])
 
     def all_keys(self) -> NDArray[np.int64]:
         """(n,) the smallest key of each of ``hashes()``."""
@@ -106,48 +129,54 @@ class Tables:
 
     def nearest(self, phash: int, radius: int) -> Match | None:
         """As :meth:`HashIndex.nearest`."""
-        best: list[NDArray[np.uint64]] = []  # hashes at distance ``radius``
-        for band in range(BANDS):
-            if radius < band:  # (radius - band) // 4 < 0: some earlier band is equal
-                break
-            query = np.uint64(_turned(phash, band))
-            hashes = self._candidates(band, query, radius)
-            distances = np.bitwise_count(hashes ^ query)
-            if not hashes.size or (least := int(distances.min())) > radius:
-                continue
-            if least < radius:
-                radius = least
-                best.clear()
-            best.append(_turned_back(hashes[distances == least], band))
-        return Match(self._smallest_key(np.concatenate(best)), radius) if best else None
+        query = np.array([_turned(phash, band) for band in range(BANDS)], np.uint64)
+        bands, flips = _PROBES[radius]
+        values = (query >> _BAND_AT).astype(np.int64)[bands] ^ flips
+        slots = bands * _SLOTS + values
+        begins, ends = self.starts[slots].astype(np.int64), self.starts[slots + 1].astype(np.int64)
+        if int((ends - begins).sum()) > len(self) * CROWD_SHARE:
+            return self._nearest_of_all(phash, radius)
+        near, run = self._near(begins, ends, (query >> _UPPER_AT).astype(np.uint32)[bands], radius)
+        hashes = _joined(values[run].astype(np.uint64), self.uppers[near], self.lowers[near])
+        distances = np.bitwise_count(hashes ^ query[bands[run]])
+        if not distances.size or (least := int(distances.min())) > radius:
+            return None
+        nearest = distances == least
+        return Match(self._smallest_key(_turned_back(hashes[nearest], bands[run[nearest]])), least)
 
-    def _candidates(self, band: int, query: np.uint64, radius: int) -> NDArray[np.uint64]:
-        """Those that differ from ``query`` in at most (radius - band) // 4 bits of the band and ``radius`` bits of
-        the upper part; all turned until the band is in front."""
-        probes = _PROBES if radius - band >= BANDS else _PROBES[:1]
-        values = int(query >> _BAND_AT) ^ probes
-        begins, ends = self.starts[band][values], self.starts[band][values + 1]
-        upper = self.uppers[band]
-        runs = [upper[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-        distances = np.bitwise_count(np.concatenate(runs) ^ (query >> _UPPER_AT).astype(np.uint32))
+    def _near(
+        self, begins: NDArray[np.int64], ends: NDArray[np.int64], asked: NDArray[np.uint32], radius: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places in the runs ``[begins, ends)`` whose upper part is within ``radius`` of what the run is ``asked``,
+        and the number of the run that each is in."""
+        runs = [self.uppers[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+        distances = np.bitwise_count(np.concatenate(runs) ^ np.repeat(asked, ends - begins))
         near = np.flatnonzero(distances <= radius)
-        if not near.size:
-            return _NO_HASHES
-        run_ends = np.cumsum(ends - begins, dtype=np.int64)  # among all of the runs
-        run = np.searchsorted(run_ends, near, side="right")
-        places = near + (ends - run_ends)[run]
-        return _joined(values[run].astype(np.uint64), upper[places], self.lowers[band][places])
+        run_ends = np.cumsum(ends - begins)  # among all of the runs
+        run = run_ends.searchsorted(near, side="right")
+        return near + (ends - run_ends)[run], run
+
+    def _nearest_of_all(self, phash: int, radius: int) -> Match | None:
+        """The same by a look at every hash, in the order of LAST."""
+        last = LAST * len(self)
+        apart = np.bitwise_count(np.arange(1 << BAND_BITS, dtype=np.uint16) ^ np.uint16(phash >> 48))
+        distances = np.repeat(apart, np.diff(self.starts[LAST * _SLOTS :]))
+        distances += np.bitwise_count(self.uppers[last:] ^ np.uint32(phash >> 16 & 0xFFFFFFFF))
+        distances += np.bitwise_count(self.lowers[last:] ^ np.uint16(phash & 0xFFFF))
+        least = int(distances.min())
+        return Match(int(self.keys[distances == least].min()) + self.first_key, least) if least <= radius else None
 
     def _smallest_key(self, hashes: NDArray[np.uint64]) -> int:
         """The smallest key of stored ``hashes``, looked up in the order of LAST, band by band."""
         hashes = np.unique(hashes)
         bands = hashes >> _BAND_AT
-        smallest = []
+        last, smallest = LAST * len(self), []
         for group in np.split(hashes, np.flatnonzero(bands[1:] != bands[:-1]) + 1):
             band = group[0] >> _BAND_AT
-            begin, end = self.starts[LAST][int(band) : int(band) + 2].tolist()
-            run = _joined(band, self.uppers[LAST][begin:end], self.lowers[LAST][begin:end])
-            smallest.append(self.keys[begin + np.searchsorted(run, group)].min())
+            slot = LAST * _SLOTS + int(band)
+            begin, end = int(self.starts[slot]), int(self.starts[slot + 1])
+            run = _joined(band, self.uppers[begin:end], self.lowers[begin:end])
+            smallest.append(self.keys[begin - last + np.searchsorted(run, group)].min())
         return int(min(smallest)) + self.first_key
 
 
@@ -222,9 +251,6 @@ class HashIndex:
         self._levels.append(tables)
 
 
-_NO_HASHES = np.empty(0, np.uint64)
-
-
 def _distinct(hashes: NDArray[np.uint64], keys: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The distinct hashes, rising, each with its smallest key."""
     order = np.argsort(hashes)
@@ -242,14 +268,10 @@ def _narrowed(keys: NDArray[np.int64]) -> tuple[int, NDArray[np.uint32] | NDArra
     return (first, (keys - first).astype(np.uint32)) if last - first < 1 << 32 else (0, keys)
 
 
-def _sorted_by(
-    band: int, hashes: NDArray[np.uint64]
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16]]:
-    """A row of ``starts``, and the upper and lower parts, of rising hashes in the order of a band."""
-    turned = hashes if band == LAST else np.sort(_turned_all(hashes, band))
+def _starts(turned: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """(65537,) where each value of the band in front begins among the rising ``turned``; their number."""
     values = np.arange(1 << BAND_BITS, dtype=np.uint64) << _BAND_AT
-    starts = np.append(np.searchsorted(turned, values), len(turned)).astype(np.uint32)
-    return starts, (turned >> _UPPER_AT).astype(np.uint32), turned.astype(np.uint16)
+    return np.append(np.searchsorted(turned, values), len(turned))
 
 
 def _shift(band: int) -> int:
@@ -265,8 +287,9 @@ def _turned_all(hashes: NDArray[np.uint64], band: int) -> NDArray[np.uint64]:
     return hashes << np.uint64(_shift(band)) | hashes >> np.uint64(64 - _shift(band))  # >> 64 gives 0 in NumPy
 
 
-def _turned_back(hashes: NDArray[np.uint64], band: int) -> NDArray[np.uint64]:
-    return hashes >> np.uint64(_shift(band)) | hashes << np.uint64(64 - _shift(band))
+def _turned_back(hashes: NDArray[np.uint64], bands: NDArray[np.int64]) -> NDArray[np.uint64]:
+    shifts = (BAND_BITS * (LAST - bands)).astype(np.uint64)
+    return hashes >> shifts | hashes << np.uint64(64) - shifts
 
 
 def _joined(

@@ -365,6 +365,7 @@ def test_the_mapped_file_is_no_private_memory(ledger: Ledger, folder: Path) -> N
     saved_index(ledger, folder)
     saved = map_file(file_of(folder), "7")
     assert saved is not None
-    for array in (saved.tables.keys, saved.tables.starts, *saved.tables.uppers, *saved.tables.lowers):
+    tables = saved.tables
+    for array in (tables.keys, tables.starts, tables.uppers, tables.lowers):
         assert not array.flags.writeable
         assert not array.flags.owndata

@@ -222,6 +222,22 @@ def test_exact_among_crowds_of_real_hashes(crowded_reals: Hashes, radius: int) -
             assert index.nearest(query, radius) == expected
 
 
+@pytest.mark.parametrize("shift", [0, 16, 32, 48])
+def test_where_all_hashes_share_bands_the_answers_are_the_same(shift: int) -> None:
+    """Only 20 bits differ: every hash is a candidate of some table, or of all."""
+    rng = np.random.default_rng(shift)
+    hashes = np.unique(rng.integers(0, 1 << 20, 3000, np.uint64))
+    hashes = hashes << np.uint64(shift) | hashes >> np.uint64(64 - shift)
+    keys = rng.permutation(len(hashes)) + 7
+    index = HashIndex(Tables.of(hashes, keys))
+    for query in rng.choice(hashes, 60).tolist():
+        for away in (0, 0b111, 0b1111 << 40, 0xFF << 30, 3 << shift | 1 << 60):
+            distances = np.bitwise_count(hashes ^ np.uint64(query ^ away & (1 << 64) - 1))
+            least = int(distances.min())
+            expected = Match(int(keys[distances == least].min()), least) if least <= 6 else None
+            assert index.nearest(query ^ away & (1 << 64) - 1, 6) == expected
+
+
 def test_thousands_at_the_same_distance_give_the_smallest_key() -> None:
     """All 2016 hashes at two bits from one; every band has some."""
     pairs = [(1 << i) | (1 << j) for i in range(64) for j in range(i)]
