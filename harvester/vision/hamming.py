@@ -147,8 +147,8 @@ class Tables:
     def _near(
         self, begins: NDArray[np.int64], ends: NDArray[np.int64], asked: NDArray[np.uint32], radius: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places in the runs ``[begins, ends)`` whose upper part is within ``radius`` of what the run is ``asked``,
-        and the number of the run that each is in."""
+        """Places in the runs ``[begins, ends)`` whose upper part is within ``radius`` of ``asked`` of the run, and
+        the number of the run that each is in."""
         runs = [self.uppers[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
         distances = np.bitwise_count(np.concatenate(runs) ^ np.repeat(asked, ends - begins))
         near = np.flatnonzero(distances <= radius)
