@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 from harvester.clock import Clock
 from harvester.config import Config
@@ -28,11 +29,11 @@ from harvester.ports import Catalog, Details, Resolver
 from harvester.sampling.plan import plan_visits
 from harvester.stats import StageTimes, Traffic
 from harvester.store.classes import ClassEntry
+from harvester.store.index import open_index
 from harvester.store.ledger import Ledger
 from harvester.store.passes import OpenPass
 from harvester.transport import Transport
 from harvester.vision.fold import CategoryFold, Rules
-from harvester.vision.hamming import HashIndex
 
 #: Categories worked on at once: one that waits for its listing or its last targets leaves no connection idle.
 CATEGORIES_AT_ONCE = 3
@@ -60,6 +61,7 @@ class Store:
     ledger: Ledger
     sink: Sink
     forgotten: Callable[[Source], bool] = lambda _: False
+    index: Path | None = None  # folder of the near-duplicate indexes; None = kept in memory alone
 
 
 @dataclass(slots=True)
@@ -176,17 +178,15 @@ class Harvest:
 
         async def one(category: Category, entry: ClassEntry) -> None:
             async with turn:
-                await self._category(stage, self._judge(store, category, entry), request)
+                await self._category(stage, await self._judge(store, category, entry), request)
 
         async with asyncio.TaskGroup() as group:
             for category, entry in zip(categories, entries, strict=True):
                 group.create_task(one(category, entry))
 
-    def _judge(self, store: Store, category: Category, entry: ClassEntry) -> Judge:
-        hashes, keys = store.ledger.anchors(category.id)
-        fold = CategoryFold(
-            self.rules, HashIndex.from_arrays(hashes, keys), store.ledger.kept_by_broadcaster(category.id)
-        )
+    async def _judge(self, store: Store, category: Category, entry: ClassEntry) -> Judge:
+        anchors = await asyncio.to_thread(open_index, store.ledger, store.index, category.id)
+        fold = CategoryFold(self.rules, anchors, store.ledger.kept_by_broadcaster(category.id))
         return Judge(
             run_id=self._run_id,
             category=category,

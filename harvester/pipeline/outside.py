@@ -37,7 +37,8 @@ class OpenDataset:
 
     def store(self, config: Config) -> Store:
         """The dataset as a harvest sees it."""
-        return Store(self.ledger, DatasetSink(self.dataset, self.ledger, config), self.forgotten)
+        sink = DatasetSink(self.dataset, self.ledger, config)
+        return Store(self.ledger, sink, self.forgotten, index=self.dataset.paths.index)
 
     def forgotten(self, source: Source) -> bool:
         """True if a tombstone keeps the source out."""

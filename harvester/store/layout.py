@@ -105,6 +105,11 @@ class Layout:
         return self.state / "staging"
 
     @property
+    def index(self) -> Path:
+        """Folder of the near-duplicate indexes (store/index.py)."""
+        return self.state / "index"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,22 @@ MIGRATIONS = {
         GROUP BY s.category_id, s.kind, s.id
     """
 }
+
+#: Anchors read at a time (rows of two integers, 150 bytes each in Python).
+ANCHORS_AT_ONCE = 65_536
+
+
+class AnchorMark(NamedTuple):
+    """Where the anchors of a ledger end: decision, how many up to it, its hash (signed), run and time (ISO).
+
+    Rows are only appended, one run at a time, so equal marks mean the same anchors.
+    """
+
+    seq: int
+    anchors: int
+    phash: int
+    run_id: str
+    decided_at: str
 
 
 class Ledger(Passes):
@@ -162,13 +178,31 @@ class Ledger(Passes):
             self._insert_outcomes(outcomes)
         return len(outcomes)
 
-    def anchors(self, category_id: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Hashes (uint64) and keys (seq) of the category's kept frames, in order of decision."""
-        rows = self._database.rows(
-            "SELECT phash, seq FROM outcomes WHERE category_id = ? AND verdict = 'kept' ORDER BY seq", category_id
+    def anchors(
+        self, category_id: str | None, after: int | None = None
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes (uint64) and keys (seq) of kept frames, in order of decision: of a category, or of all (None).
+
+        ``after``: only of later decisions than that.
+        """
+        scope, arguments = _scope(category_id)
+        query = f"SELECT phash, seq FROM outcomes WHERE {scope} AND seq > ? ORDER BY seq LIMIT {ANCHORS_AT_ONCE}"
+        at = -1 if after is None else after
+        pages = [np.empty((0, 2), np.int64)]
+        while rows := self._database.rows(query, *arguments, at):
+            pages.append(np.array(rows, dtype=np.int64))
+            at = rows[-1][1]
+        found = np.concatenate(pages)
+        return found[:, 0].copy().view(np.uint64), found[:, 1].copy()
+
+    def anchor_mark(self, category_id: str | None, seq: int) -> AnchorMark:
+        """What tells the anchors up to decision ``seq`` from another ledger's; no run if it is no anchor."""
+        scope, arguments = _scope(category_id)
+        count = self._database.one(f"SELECT count(*) FROM outcomes WHERE {scope} AND seq <= ?", *arguments, seq)
+        last = self._database.rows(
+            f"SELECT phash, run_id, decided_at FROM outcomes WHERE {scope} AND seq = ?", *arguments, seq
         )
-        hashes = np.array([row[0] for row in rows], dtype=np.int64).view(np.uint64)
-        return hashes, np.array([row[1] for row in rows], dtype=np.int64)
+        return AnchorMark(seq, count, *(last[0] if last else (0, "", "")))
 
     def kept_by_broadcaster(self, category_id: str) -> Counter[str]:
         """Kept frames of the category by broadcaster id."""
@@ -233,6 +267,15 @@ class Ledger(Passes):
         if rows:
             marks = ", ".join("?" * len(rows[0]))
             self._database.executemany(f"INSERT INTO outcomes VALUES ({marks})", rows)
+
+
+def _scope(category_id: str | None) -> tuple[str, tuple[str, ...]]:
+    """The condition for kept outcomes of a category, or of all, and its arguments."""
+    return (
+        ("verdict = 'kept'", ())
+        if category_id is None
+        else ("category_id = ? AND verdict = 'kept'", (category_id,))
+    )
 
 
 def _open(path: Path | None, readonly: bool) -> Database:
