@@ -19,6 +19,7 @@ import pytest
 from harvester.errors import MachineError
 from harvester.model import Rank
 from harvester.store import index as store_index
+from harvester.store import ledger as store_ledger
 from harvester.store.index import map_file, open_index
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
@@ -32,6 +33,7 @@ SAVE_ROWS = 10
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_index, "SAVE_ROWS", SAVE_ROWS)
+    monkeypatch.setattr(store_ledger, "ANCHORS_AT_ONCE", 3)
 
 
 @pytest.fixture
