@@ -294,7 +294,7 @@ def line(row: dict[str, Any]) -> str:
         f"{row['hashes']:>10,}  query {times['index']['median']:.0f} us (p95 {times['index']['p95']:.0f}, grown"
         f" {row['grown_query_us']['median']:.0f});  at once {times['NumPy, at once']['median']:.0f} us, in blocks"
         f" {times['NumPy, in blocks']['median']:.0f} us, {faiss or 'faiss is not installed'};"
-        f"  {row['times_brute_force']:.0f} x brute force\n"
+        f"  {row['times_brute_force']:.1f} x brute force\n"
         f"{'':12}file {row['file_mb']:.0f} MB, built in {row['build_s']:.1f} s, opened in {row['open_s']:.2f} s,"
         f" memory +{row.get('resident_mb', float('nan')):.0f} MB (anonymous"
         f" +{row.get('anonymous_mb', float('nan')):.0f}); added {row['added_per_s_from_empty']:,.0f}/s from empty,"
