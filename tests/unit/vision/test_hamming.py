@@ -238,6 +238,19 @@ def test_where_all_hashes_share_bands_the_answers_are_the_same(shift: int) -> No
             assert index.nearest(query ^ away & (1 << 64) - 1, 6) == expected
 
 
+def test_all_hashes_are_looked_at_only_where_they_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of candidates bounds what a query costs; the answers would be the same."""
+    looks: list[int] = []
+    monkeypatch.setattr(Tables, "_nearest_of_all", lambda tables, phash, radius: looks.append(phash))
+    rng = np.random.default_rng(4)
+    spread = rng.integers(0, 1 << 64, 20_000, np.uint64)
+    keys = np.arange(len(spread))
+    assert Tables.of(spread, keys).nearest(int(spread[5]), 7) == Match(5, 0)
+    assert not looks
+    Tables.of(spread >> np.uint64(32), keys).nearest(9, 7)
+    assert looks == [9]
+
+
 def test_thousands_at_the_same_distance_give_the_smallest_key() -> None:
     """All 2016 hashes at two bits from one; every band has some."""
     pairs = [(1 << i) | (1 << j) for i in range(64) for j in range(i)]
