@@ -113,9 +113,10 @@ async def reach(
 
     Raises ConfigError, CredentialsRefused or TryAgainLater.
     """
+    from harvester.twitch.desk import player_headers
     from harvester.twitch.gql import GqlDetails
     from harvester.twitch.helix import HelixCatalog  # half a second of imports that --help and status do not need
-    from harvester.twitch.playback import StreamlinkResolver, player_headers
+    from harvester.twitch.playback import StreamlinkResolver
 
     require_rights(config)
     traffic = Traffic() if traffic is None else traffic

@@ -24,8 +24,8 @@ from harvester.sampling.playlist import MediaPlaylist, parse_media_playlist
 from harvester.sampling.renditions import order_renditions
 from harvester.stats import RequestKind
 from harvester.transport import RateLimit, Transport
+from harvester.twitch.desk import player_headers
 from harvester.twitch.operations import CLIENT_ID, OPERATIONS
-from harvester.twitch.playback import player_headers
 from live.finding import CannotTell
 
 #: Two full pages and a little: enough to see a cursor work.

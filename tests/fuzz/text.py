@@ -24,11 +24,12 @@ from harvester.sampling.playlist import parse_media_playlist
 from harvester.stats import RequestKind, Traffic
 from harvester.store.records import source_from, source_record
 from harvester.transport import Transport, retry_after_s
+from harvester.twitch.desk import UNREADABLE
 from harvester.twitch.diagnosis import Said, clip_answer, diagnose
 from harvester.twitch.helix import HelixCatalog
 from harvester.twitch.offers import clip_renditions, vod_renditions
 from harvester.twitch.paging import Paging
-from harvester.twitch.playback import UNREADABLE, StreamlinkResolver
+from harvester.twitch.playback import StreamlinkResolver
 from harvester.twitch.records import parse_duration_s
 from tests.fuzz.loopback import Server, answering
 from tests.fuzz.mutations import Mutation, any_of, blind, document, text

@@ -17,9 +17,11 @@ from harvester.config import Endpoints, Fetch
 from harvester.errors import FetchError, HarvesterError, SourceError, TryAgainLater
 from harvester.model import Vod, VodType
 from harvester.stats import RequestKind, Traffic
-from harvester.transport import Proxies, SharedLimits
+from harvester.transport import AllowedHosts, Proxies, SharedLimits
 from harvester.transport.breaker import LIMITS, REFUSED, SERVER_ERROR
-from harvester.twitch.playback import StreamlinkResolver, _Desk
+from harvester.twitch.adapter import Exchange
+from harvester.twitch.desk import Desk
+from harvester.twitch.playback import StreamlinkResolver
 from tests.unit.transport.test_hosts import OUTSIDE
 from tests.unit.twitch.conftest import Answerer, StandIn, reply, run
 from tests.unit.twitch.test_playback import GQL, MASTER, USHER, gql, text, vod_token
@@ -43,6 +45,14 @@ async def error_of(opener: StreamlinkResolver, number: int = 1) -> HarvesterErro
     return caught.value
 
 
+def real_desk(traffic: Traffic) -> Desk:
+    """A desk of the real world."""
+    hosts = AllowedHosts(False, Fetch().hosts)
+    return Desk(
+        Endpoints(), Fetch(), [], Exchange(hosts, SharedLimits(), Proxies(), traffic, threading.Event(), 0.5)
+    )
+
+
 #: requests itself makes a harmless URL of a port 0, before we see it.
 PARSED = [url for url in OUTSIDE if ":0/" not in url]
 
@@ -51,7 +61,7 @@ PARSED = [url for url in OUTSIDE if ":0/" not in url]
 def test_no_url_leads_outside(url: str) -> None:
     """The no_network fixture sees every connection and look-up."""
     traffic = Traffic()
-    desk = _Desk(Endpoints(), Fetch(), traffic, [], threading.Event(), SharedLimits(), Proxies())
+    desk = real_desk(traffic)
     with pytest.raises((StreamlinkError, ValueError)):
         desk._http.get(url)
     assert not traffic.requests
@@ -59,7 +69,7 @@ def test_no_url_leads_outside(url: str) -> None:
 
 def test_files_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
-    desk = _Desk(Endpoints(), Fetch(), Traffic(), [], threading.Event(), SharedLimits(), Proxies())
+    desk = real_desk(Traffic())
     with pytest.raises((StreamlinkError, ValueError)):
         desk._http.get(f"file://{tmp_path}/secret")
 

@@ -23,9 +23,10 @@ from harvester.model import Category, Span, VideoDetails, Vod, VodType
 from harvester.stats import RequestKind, Traffic
 from harvester.transport import RateLimit, SharedLimits, host_of
 from harvester.transport.breaker import LIMITS, TIMEOUT, Ticket
+from harvester.twitch.desk import player_headers
 from harvester.twitch.gql import FAILURES_IN_A_ROW, HASH_TRIES, GqlDetails
 from harvester.twitch.operations import CLIENT_ID, OPERATIONS, Outcome, complaint_of, outcome_of
-from harvester.twitch.playback import StreamlinkResolver, player_headers
+from harvester.twitch.playback import StreamlinkResolver
 from tests.unit.twitch.conftest import Answerer, StandIn, reply, run
 
 GQL = "POST /gql"

@@ -20,6 +20,7 @@ from harvester.errors import SourceError
 from harvester.model import Clip, Rendition, Vod, VodType
 from harvester.stats import RequestKind, Traffic
 from harvester.twitch import playback
+from harvester.twitch.desk import Desk
 from harvester.twitch.playback import StreamlinkResolver
 from tests.unit.twitch.conftest import Answerer, StandIn, reply, run
 
@@ -448,7 +449,7 @@ def test_clip_whose_token_forbids_it_is_not_read_though_its_files_are_listed(why
 def test_sessions_are_reused_and_slots_bound_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     made, busy, peak = [], [0], [0]
     lock = threading.Lock()
-    original = playback._Desk.open
+    original = Desk.open
 
     def opened(self: Any, source: Any, clock: Any) -> Any:
         with lock:
@@ -461,7 +462,7 @@ def test_sessions_are_reused_and_slots_bound_the_threads(monkeypatch: pytest.Mon
             with lock:
                 busy[0] -= 1
 
-    monkeypatch.setattr(playback._Desk, "open", opened)
+    monkeypatch.setattr(Desk, "open", opened)
 
     async def test(server: StandIn) -> None:
         server.answers = {GQL: vod_token(), USHER: text(MASTER)}
