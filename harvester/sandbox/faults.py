@@ -5,6 +5,12 @@ A fault is written down as JSON (``POST /_control/faults``) or as a :class:`Faul
     {"match": {"method": "GET", "path": "^/helix/clips", "query": "after=", "header": {"Range": "bytes=0-"}},
      "action": {"status": 429, "headers": {"Ratelimit-Reset": "+2"}}, "times": 1, "skip": 1}
 
+A fault of one GQL operation is known by what is ``sent``, the request's body. This one is a hash that has changed,
+while the same question spelt out is answered::
+
+    {"match": {"path": "^/gql", "sent": "PlaybackAccessToken.*persistedQuery"},
+     "action": {"body": {"errors": [{"message": "PersistedQueryNotFound"}]}}, "times": 0}
+
 For storms a fault has a ``probability``: whether it happens to the n-th request of a path depends on its seed,
 the path and n alone, so that a storm is the same whatever order its requests come in.
 """
@@ -21,7 +27,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: What each key of a fault's ``match`` and ``action`` must be, in JSON.
-_MATCH: Mapping[str, tuple[type, ...]] = {"method": (str,), "path": (str,), "query": (str,), "header": (dict,)}
+_MATCH: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("method", "path", "query", "sent"), (str,)),
+    "header": (dict,),
+}
 _ACTION: Mapping[str, tuple[type, ...]] = {
     "status": (int,),
     "headers": (dict,),
@@ -55,8 +64,9 @@ _WORDS = {
 class Fault:
     """One kind of misbehaviour, for ``times`` requests (0 = for ever) after ``skip`` that match.
 
-    Match, all of: ``method``; ``path``, ``query``: regular expressions searched in them; ``header``: one for the
-    value of each request header named. ``probability``: share of the requests that match; see ``seed`` above.
+    Match, all of: ``method``; ``path``, ``query``: regular expressions searched in them; ``sent``: one for the
+    request's body; ``header``: one for the value of each request header named. ``probability``: share of the
+    requests that match; see ``seed`` above.
 
     Action, alone or together: ``status``, ``headers`` and ``body`` replace the answer's (a body without a status
     is a 200; ``b""`` the empty answer; a header ``Ratelimit-Reset: +2`` means two seconds from now). ``html``
@@ -72,6 +82,7 @@ class Fault:
     path: str = ""
     method: str = ""
     query: str = ""
+    sent: str = ""
     header: Mapping[str, str] = field(default_factory=dict)
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -108,7 +119,7 @@ class Fault:
         return cls(**match, **action, **whole)
 
     def __post_init__(self) -> None:
-        for pattern in (self.path, self.query, *self.header.values()):
+        for pattern in (self.path, self.query, self.sent, *self.header.values()):
             try:
                 re.compile(pattern)
             except re.error as error:
@@ -121,11 +132,14 @@ class Fault:
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
-    def matches(self, method: str, path: str, query: str, headers: Mapping[str, str] | None = None) -> bool:
+    def matches(
+        self, method: str, path: str, query: str, headers: Mapping[str, str] | None = None, sent: str = ""
+    ) -> bool:
         """True if the fault is meant for such a request. ``headers``: with case-insensitive names."""
         wanted = not self.method or self.method.upper() == method
         shown = all(re.search(pattern, (headers or {}).get(name, "")) for name, pattern in self.header.items())
-        return wanted and shown and bool(re.search(self.path, path)) and bool(re.search(self.query, query))
+        searched = ((self.path, path), (self.query, query), (self.sent, sent))
+        return wanted and shown and all(re.search(pattern, text, re.DOTALL) for pattern, text in searched)
 
     def strikes(self, method: str, path: str, number: int) -> bool:
         """True if it happens to the ``number``-th request of that path."""
@@ -172,7 +186,9 @@ class FaultBook:
             self._left.clear()
             self._asked.clear()
 
-    def take(self, method: str, path: str, query: str, headers: Mapping[str, str] | None = None) -> Fault | None:
+    def take(
+        self, method: str, path: str, query: str, headers: Mapping[str, str] | None = None, sent: str = ""
+    ) -> Fault | None:
         """The fault that happens to this request, used up by one."""
         with self._lock:
             if not self._faults:
@@ -180,7 +196,7 @@ class FaultBook:
             self._asked[method, path] += 1
             number = self._asked[method, path]
             for fault in self._faults:
-                meant = fault.matches(method, path, query, headers) and fault.strikes(method, path, number)
+                meant = fault.matches(method, path, query, headers, sent) and fault.strikes(method, path, number)
                 if meant and self._use(fault):
                     return fault
         return None

@@ -25,7 +25,7 @@ Document = dict[str, Any]
 CHAPTERS_PAGE = 100
 #: How long a playback token is good for, by the world's clock.
 TOKEN_LIFE = timedelta(hours=20)
-_INLINE_ID = re.compile(r'\b(?:video|videoPlaybackAccessToken)\s*\(\s*id:\s*(?:"(\d+)"|\$(\w+))')
+_INLINE_ID = re.compile(r'\b(video|videoPlaybackAccessToken|clip)\s*\(\s*(?:id|slug):\s*(?:"([\w-]+)"|\$(\w+))')
 
 
 class Signer:
@@ -71,10 +71,12 @@ class Gql:
         match = _INLINE_ID.search(query)
         if match is None:
             return _gql_error("service error", "")
-        wanted = {"vodID": match[1] or str(variables.get(match[2]))}
-        if "videoPlaybackAccessToken" in match[0]:
-            return {"data": self.vod_token(wanted)}
-        video = self.world.video(wanted["vodID"])
+        wanted = match[2] or str(variables.get(match[3]))
+        if match[1] == "videoPlaybackAccessToken":
+            return {"data": self.vod_token({"vodID": wanted})}
+        if match[1] == "clip":
+            return {"data": self.clip_token({"slug": wanted})}
+        video = self.world.video(wanted)
         if video is None:
             return {"data": {"video": None}}
         fields = self._video(video)

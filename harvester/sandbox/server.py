@@ -170,7 +170,8 @@ class SandboxServer:
         sending = Sending(self._line)
         try:
             await self._line.travel(1 + self._note_connection(request))
-            fault = self.faults.take(request.method, request.path, request.query_string, request.headers)
+            sent = (await request.read()).decode("utf-8", "replace")
+            fault = self.faults.take(request.method, request.path, request.query_string, request.headers, sent)
             sending.fault = fault or sending.fault
             return await sending.answer(request, handler)
         finally:
