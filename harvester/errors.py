@@ -23,6 +23,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+#: Reason of a source that did not open because Twitch refuses the program, whatever it asks for: the source has
+#: done no wrong, and is not charged with one of its tries.
+PROGRAM_REFUSED = "refused"
+
 
 class HarvesterError(Exception):
     """Base of all errors of this package. ``str(error)`` is one printable line: what, why, what to do."""
@@ -100,7 +104,8 @@ class TargetError(HarvesterError):
 
 
 class SourceError(TargetError):
-    """A VOD or clip cannot be opened. Reasons: sub-only, gone, not-ready, broken, no-video, region."""
+    """A VOD or clip cannot be opened. Reasons: sub-only, gone, not-ready, broken, no-video, region,
+    refused."""
 
     default_reason = "broken"
 

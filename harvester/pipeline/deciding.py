@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from harvester.clock import Clock
+from harvester.errors import PROGRAM_REFUSED
 from harvester.model import Category, Frame, Source, SourceKind, Vod, VodType
 from harvester.pipeline.gone import ANOTHER_DAY, GONE
 from harvester.pipeline.sinks import Decision, Rendered, Sink
@@ -31,7 +32,8 @@ from harvester.vision.phash import hex16
 #: failures so far: the first retry follows in the same run, once everything else is decided; what stays broken is
 #: left after the last (five looks over four days).
 RETRY_WAITS = (timedelta(0), timedelta(hours=1), timedelta(hours=20), timedelta(hours=72))
-#: ... of a recording that is too fresh to be played: the same moment in the same run finds it no older.
+#: ... of a recording that is too fresh to be played, or that Twitch would not let us ask for: the same moment in
+#: the same run finds it no different.
 FRESH_WAITS = (timedelta(hours=1), *RETRY_WAITS[1:])
 
 #: Longest error text kept with a failure (characters).
@@ -156,6 +158,8 @@ class Judge:
         """
         if not result.error.retryable:
             return None
+        if result.error.reason == PROGRAM_REFUSED:  # no failure of the source's, however often
+            return self.clock.start + FRESH_WAITS[0]
         if result.error.reason == GONE:  # a candidate; the look on another day ends it one way or the other
             return self.clock.start + ANOTHER_DAY
         waits = FRESH_WAITS if result.error.reason == "not-ready" else RETRY_WAITS

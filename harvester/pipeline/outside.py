@@ -131,6 +131,7 @@ async def reach(
         supported_codecs=codecs,
         gql_limit=gql_limit,
         limits=limits,
+        kinds=config.discover.source_types,
     )
     details = GqlDetails(config.endpoints, config.fetch, traffic, gql_limit, player_headers(), limits=limits)
     try:

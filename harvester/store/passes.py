@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from harvester.errors import PROGRAM_REFUSED
 from harvester.model import Rank, Source, SourceKind
 from harvester.sampling.plan import Visit
 from harvester.store.parts import PART_COLUMNS, Parts, part_from
@@ -185,15 +186,16 @@ class Passes(Parts):
         return {k for (k,) in rows}
 
     def failures_of(self, category_id: str, kind: SourceKind, source_id: str, k: int | None) -> int:
-        """How often that target (or, with None, opening that source) has failed so far."""
+        """How often that target (or, with None, opening that source) has failed so far, by a fault of its own."""
         return int(
             self._database.one(
                 "SELECT count(*) FROM outcomes WHERE category_id = ? AND kind = ? AND source_id = ?"
-                " AND k IS ? AND verdict = 'failed'",
+                " AND k IS ? AND verdict = 'failed' AND reason <> ?",
                 category_id,
                 kind,
                 source_id,
                 k,
+                PROGRAM_REFUSED,
             )
             or 0
         )

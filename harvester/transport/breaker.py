@@ -1,14 +1,15 @@
 """A circuit breaker: while a host is down nobody asks it, everybody waits, and one request at a time finds out.
 
-There is one :class:`Circuit` for each host and kind of request (segments may fail while playlists come), and
-in it one streak for each kind of failure. It opens when a streak reaches :data:`LIMITS`. While it is open
-callers wait; after a pause one of them probes; a probe that works closes the circuit, one that fails begins the
-next, longer pause. After the last pause the host is given up for the run: its requests fail at once
-(``host-down``) if another host of the same kind has worked meanwhile, else the run ends and may be tried again
-later: the trouble is then nearer to us than to any host.
+There is one :class:`Circuit` for each host and kind of request (segments may fail while playlists come), and one
+for each operation that GQL may refuse (:mod:`harvester.twitch.questions`); in it one streak for each kind of
+failure. It opens when a streak reaches :data:`LIMITS`. While it is open callers wait; after a pause one of them
+probes; a probe that works closes the circuit, one that fails begins the next, longer pause. After the last pause
+the host is given up for the run: its requests fail at once (``host-down``) if another host of the same kind has
+worked meanwhile, else the run ends and may be tried again later: the trouble is then nearer to us than to any
+host.
 
-Only what speaks of the host counts: silence, broken connections, 5xx, 429, web pages in place of media, and where
-a client tells it, a refusal that any question would meet. An answer of any other status shows that the host works,
+Only what speaks of the host counts: silence, broken connections, 5xx, 429, web pages in place of media; and of an
+operation, a refusal that any question would meet. An answer of any other status shows that the host works,
 be it 401, 403 or 404. A request whose own resource is broken fails like one of a broken host; so a client that
 remembers the last resource that came (``witness``) asks for that one as its probe, and the first such probe goes
 out without a pause: broken files cost one small request, and an outage is told from them by the host itself.
@@ -99,6 +100,11 @@ class Circuit:
         """True while requests wait or are refused."""
         return self._resume_s is not None
 
+    @property
+    def given_up(self) -> bool:
+        """True once no request is let through any more."""
+        return self._given_up
+
     def enter(self) -> Ticket | float:
         """Leave to send now, or the seconds after which to ask again.
 
@@ -117,15 +123,20 @@ class Circuit:
             self._probe = Ticket(probe=True)
             return self._probe
 
-    def settle(self, ticket: Ticket, trouble: str | None, witness: str | None = None) -> None:
-        """What became of the request: a key of :data:`LIMITS`, or None if the host answered."""
+    def settle(self, ticket: Ticket, trouble: str | None, witness: str | None = None) -> bool:
+        """What became of the request: a key of :data:`LIMITS`, or None if the host answered.
+
+        Returns True if the circuit was open until then: the request was its probe, or a straggler.
+        """
         with self._breakers.lock:
+            was_open = self.is_open
             if trouble is None:
                 self._close(witness)
             elif ticket is self._probe:
                 self._pause(trouble)
             elif self._resume_s is None:
                 self._count(trouble)
+            return was_open
 
     def abandon(self, ticket: Ticket) -> None:
         """The request was cancelled: nothing was learnt, and if it was the probe another one may go."""
@@ -161,8 +172,7 @@ class Circuit:
         said = f"{self._host} is down for {self._kind} requests ({self._trouble}, also after pauses)"
         if self._breakers.has_worked(self._kind, self._begun_s):
             return FetchError(said, reason=HOST_DOWN)
-        advice = "look for a newer version" if self._trouble == REFUSED else "check the network"
-        return TryAgainLater(f"{said}, and no other host works: {advice}, or try again later")
+        return TryAgainLater(f"{said}, and no other host works: check the network, or try again later")
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from __future__ import annotations
 import io
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from requests import PreparedRequest, RequestException, Response
@@ -25,8 +27,9 @@ from yarl import URL
 from harvester.errors import FetchError, HarvesterError
 from harvester.stats import RequestKind, Traffic
 from harvester.transport import AllowedHosts, Proxies, SharedLimits, Ticket, host_of, wants_password
-from harvester.transport.breaker import CONNECTION, TIMEOUT, Circuit
-from harvester.twitch.diagnosis import Said, trouble_of
+from harvester.transport.breaker import CONNECTION, TIMEOUT, trouble_of_status
+from harvester.twitch.diagnosis import Said
+from harvester.twitch.questions import Questions
 
 #: A multivariant playlist has some 3 kB, a token 1 kB, a media playlist of 48 h 500 kB (bytes).
 ANSWER_BYTES = 4 * 1024 * 1024
@@ -44,6 +47,7 @@ class Exchange:
     """
 
     hosts: AllowedHosts
+    questions: Questions
     limits: SharedLimits
     proxies: Proxies
     traffic: Traffic
@@ -72,7 +76,7 @@ class Adapter(HTTPAdapter):
         timeout: Any = None,
         verify: Any = True,
         cert: Any = None,
-        proxies: dict[str, str] | None = None,
+        proxies: dict[str, str] | None = None,  # noqa: ARG002 - the run's are given instead
     ) -> Response:
         """The complete answer, kept at its real URL: streamlink resolves relative ones against it."""
         exchange = self._exchange
@@ -80,17 +84,7 @@ class Adapter(HTTPAdapter):
         redirected.url = self._ours + (request.url or "").removeprefix(self._theirs)
         said = Said(self._kind, None)
         try:
-            circuit, ticket = self._admitted(self._checked(redirected.url))
-            try:
-                exchange.traffic.sent(self._kind)
-                proxies = self._proxies(redirected.url)
-                response = super().send(redirected, True, timeout, verify, cert, proxies)
-                body = self._read(response)
-            except BaseException as error:
-                circuit.settle(ticket, TIMEOUT if isinstance(error, _TIMEOUTS) else CONNECTION)
-                raise
-            said = Said(self._kind, response.status_code, body)
-            circuit.settle(ticket, trouble_of(said))
+            response, said = self._exchanged(redirected, timeout, verify, cert)
         except HarvesterError as error:  # a host given up; streamlink would make a PluginError of it
             exchange.ended = error
             raise RequestException("no answer") from None
@@ -100,8 +94,23 @@ class Adapter(HTTPAdapter):
             raise RequestException("no answer") from None  # without the URL, which may be signed
         finally:
             exchange.said.append(said)
-        response.raw = io.BytesIO(body)
+        response.raw = io.BytesIO(said.body)
         return response
+
+    def _exchanged(self, request: PreparedRequest, timeout: Any, verify: Any, cert: Any) -> tuple[Response, Said]:
+        """Send when the host may be asked; its answer."""
+        exchange, url = self._exchange, self._checked(request.url or "")
+        circuit = exchange.limits.breakers.circuit(host_of(url), self._kind)
+        ticket = self._admitted(circuit.enter)
+        try:
+            exchange.traffic.sent(self._kind)
+            response = super().send(request, True, timeout, verify, cert, self._proxies(request.url or ""))
+            said = Said(self._kind, response.status_code, self._read(response))
+        except BaseException as error:
+            circuit.settle(ticket, TIMEOUT if isinstance(error, _TIMEOUTS) else CONNECTION)
+            raise
+        circuit.settle(ticket, trouble_of_status(response.status_code))
+        return response, said
 
     def _checked(self, url: str) -> URL:
         """The URL as :class:`AllowedHosts` reads it, if urllib3, which connects, reads the same host in it."""
@@ -114,13 +123,12 @@ class Adapter(HTTPAdapter):
             raise RequestException("refused")
         return checked
 
-    def _admitted(self, url: URL) -> tuple[Circuit, Ticket]:
-        """Wait while the host is down; the end of the run ends the waiting."""
-        circuit = self._exchange.limits.breakers.circuit(host_of(url), self._kind)
+    def _admitted(self, enter: Callable[[], Ticket | float]) -> Ticket:
+        """Wait for leave; the end of the run ends the waiting."""
         while not self._exchange.closed.is_set():
-            leave = circuit.enter()
+            leave = enter()
             if isinstance(leave, Ticket):
-                return circuit, leave
+                return leave
             self._exchange.closed.wait(leave)
         raise RequestException("closed")
 
@@ -147,3 +155,24 @@ class Adapter(HTTPAdapter):
                 raise RequestException("no end")
         response.raw.release_conn()
         return bytes(body)
+
+
+class GqlAdapter(Adapter):
+    """The same for questions, which are put as :class:`Questions` says."""
+
+    def __init__(self, exchange: Exchange, theirs: str, ours: str) -> None:
+        super().__init__(exchange, RequestKind.GQL, theirs, ours)
+
+    def _exchanged(self, request: PreparedRequest, timeout: Any, verify: Any, cert: Any) -> tuple[Response, Said]:
+        questions = self._exchange.questions
+        question = questions.put(request.body)
+        if question.spelt_out is not None:
+            request.prepare_body(question.spelt_out, None)
+        ticket = self._admitted(partial(questions.enter, question))
+        try:
+            response, said = super()._exchanged(request, timeout, verify, cert)
+        except BaseException:
+            questions.abandon(question, ticket)
+            raise
+        self._exchange.ended = questions.settle(question, ticket, said) or self._exchange.ended
+        return response, said

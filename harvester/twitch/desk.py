@@ -21,7 +21,7 @@ from harvester.errors import SourceError
 from harvester.model import Clip, Rendition, Vod
 from harvester.stats import RequestKind
 from harvester.transport import trusted_authorities
-from harvester.twitch.adapter import Adapter, Exchange
+from harvester.twitch.adapter import Adapter, Exchange, GqlAdapter
 from harvester.twitch.diagnosis import clip_answer, clip_refusal, diagnose, token_refusal
 from harvester.twitch.offers import clip_renditions, vod_renditions
 
@@ -56,7 +56,7 @@ class Desk:
         usher = endpoints.usher.rstrip("/") + "/"
         self._http.mount("https://", Adapter(exchange, RequestKind.PLAYLIST))
         self._http.mount("http://", Adapter(exchange, RequestKind.PLAYLIST))
-        self._http.mount(_GQL, Adapter(exchange, RequestKind.GQL, _GQL + "gql", endpoints.gql))
+        self._http.mount(_GQL, GqlAdapter(exchange, _GQL + "gql", endpoints.gql))
         self._http.mount(_USHER, Adapter(exchange, RequestKind.USHER, _USHER, usher))
 
     def close(self) -> None:

@@ -17,8 +17,6 @@ from harvester.errors import SourceError
 from harvester.model import Clip, Vod
 from harvester.stats import RequestKind
 from harvester.text import printable
-from harvester.transport import trouble_of_status
-from harvester.transport.breaker import REFUSED
 from harvester.twitch.offers import aspect_ratios, is_portrait, objects
 
 #: A VOD younger than this may have no token yet; an older one without a token is gone, private or expired.
@@ -27,8 +25,10 @@ FRESH = timedelta(hours=1)
 #: usher's error codes for content of subscribers.
 SUBSCRIBERS_ONLY = frozenset(["vod_manifest_restricted", "unauthorized_entitlements"])
 
-#: Statuses of GQL that are a matter of policy, and words of complaints that any question would meet.
-_REFUSING, _REFUSALS = frozenset([400, 401, 403]), ("integrity", "persistedquerynotfound")
+#: Statuses of GQL that are a matter of policy, and words of complaints: of those that any question would meet, and
+#: of faults inside, which may pass.
+_REFUSING, _UNKNOWN_HASH = frozenset([400, 401, 403]), "persistedquerynotfound"
+_REFUSALS, _DOWN = ("integrity", _UNKNOWN_HASH), ("timeout", "unavailable", "server error")
 
 #: How region blocks name themselves in codes and reasons (no code is documented).
 _REGION = re.compile(r"geo|region|country", re.IGNORECASE)
@@ -50,17 +50,29 @@ class PassingTrouble(SourceError):
         super().__init__(message, reason=reason, retryable=True)
 
 
-def trouble_of(answer: Said) -> str | None:
-    """What an answer says about its host, for the circuit breaker; None if it works.
+def is_refusal(answer: Said, *, spelt_out: bool) -> bool:
+    """True if GQL refuses the program (client id, integrity check) or the way in which it asks (hash, text).
 
-    GQL that refuses the program (client id, integrity check), or no longer knows the hash of its questions,
-    answers every source alike: it is to be left alone, lest each source pays for it with one of its tries.
+    It answers every source alike: it is to be left alone, lest each source pays for it with one of its tries. A
+    question by hash is known to be well put; one that is ``spelt_out`` and answered by errors alone (GraphQL §7.1:
+    no data, "request error") is refused too, unless they tell of a fault that may pass.
     """
-    if answer.status is None or answer.kind is not RequestKind.GQL or _is_outage(answer):
-        return trouble_of_status(answer.status or 0)
-    complaint = (_complaint(_object(_json(answer.body))) or "").lower()
-    refused = answer.status in _REFUSING or any(word in complaint for word in _REFUSALS)
-    return REFUSED if refused else None
+    document = _object(_json(answer.body))
+    complaint = (_complaint(document) or "").lower()
+    if answer.status in _REFUSING or any(word in complaint for word in _REFUSALS):
+        return True
+    misput = spelt_out and complaint and document.get("data") is None
+    return bool(misput) and not any(word in complaint for word in (*_DOWN, "service error"))
+
+
+def knows_hash(answer: Said) -> bool:
+    """False if the answer complains that a persisted query is not known."""
+    return _UNKNOWN_HASH not in (_complaint(_object(_json(answer.body))) or "").lower()
+
+
+def is_outage(answer: Said) -> bool:
+    """True if the host gave no answer, or none of use to anybody."""
+    return answer.status is None or answer.status == 429 or answer.status >= 500
 
 
 def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceError:
@@ -104,7 +116,7 @@ def clip_answer(said: Sequence[Said]) -> Mapping[str, Any]:
 
 
 def _of_usher(answer: Said) -> SourceError:
-    if _is_outage(answer):
+    if is_outage(answer):
         return _outage(answer, "the playlist service")
     code = _error_code(answer.body)
     said = f"status {answer.status}{', ' + printable(code, 60) if code else ''}"
@@ -118,7 +130,7 @@ def _of_usher(answer: Said) -> SourceError:
 
 
 def _of_gql(answer: Said, source: Vod | Clip, now: datetime) -> SourceError:
-    if _is_outage(answer):
+    if is_outage(answer):
         return _outage(answer, "the playback service")
     document = _object(_json(answer.body))
     complaint = _complaint(document)
@@ -165,7 +177,7 @@ def _complained(complaint: str, status: int | None) -> SourceError:
     if status in _REFUSING or "integrity" in complaint.lower():
         # A matter of policy (client id, integrity check): the next try gets the same answer.
         return SourceError(f"the playback service refuses us: {said}", reason="broken", retryable=True)
-    down = any(word in complaint.lower() for word in ("timeout", "unavailable", "server error"))
+    down = any(word in complaint.lower() for word in _DOWN)
     return PassingTrouble(f"the playback service fails: {said}", reason="unavailable" if down else "broken")
 
 
@@ -177,10 +189,6 @@ def _complaint(document: Mapping[str, Any]) -> str | None:
     if "error" in document:
         return str(document.get("message") or document["error"])
     return None
-
-
-def _is_outage(answer: Said) -> bool:
-    return answer.status is None or answer.status == 429 or answer.status >= 500
 
 
 def _outage(answer: Said, who: str) -> PassingTrouble:

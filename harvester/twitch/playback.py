@@ -15,18 +15,19 @@ from urllib.parse import urlsplit
 
 from harvester.clock import Clock
 from harvester.config import Endpoints, Fetch
-from harvester.model import Clip, Rendition, Vod
+from harvester.model import Clip, Rendition, SourceKind, Vod
 from harvester.stats import Traffic
 from harvester.transport import AllowedHosts, Backoff, Proxies, RateLimit, SharedLimits
 from harvester.twitch.adapter import Exchange
 from harvester.twitch.desk import STREAMLINK_CODECS, Desk, cut_off_logs
 from harvester.twitch.diagnosis import PassingTrouble
+from harvester.twitch.questions import Questions
 from harvester.twitch.workers import Workers
 
 #: Sources opened at a time: at 2 GQL requests a second and some 30 ms each, more would only wait.
 SLOTS = 4
-#: Longest time for opening one source (seconds), pauses of a host's outage aside; several requests, each with
-#: time-outs of its own.
+#: Longest time for opening one source (seconds), pauses of a host and of an operation aside; several requests,
+#: each with time-outs of its own.
 RESOLVE_TIMEOUT_S = 90.0
 
 _log = logging.getLogger(__name__)
@@ -37,8 +38,9 @@ class StreamlinkResolver:
 
     ``supported_codecs``: what the decoder at hand reads, of ``h264``, ``hevc``, ``av1``; usher offers no others.
     ``gql_limit``: the pace of all GQL questions of a run, where others ask too; None = alone.
-    ``limits``: what it shares with the run's other clients. Raises :class:`ConfigError` if the environment names
-    no proper proxy.
+    ``limits``: what it shares with the run's other clients. ``kinds``: of the sources that the run opens; while
+    Twitch still gives one of them, its refusal of the other does not end the run. Raises :class:`ConfigError` if
+    the environment names no proper proxy.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class StreamlinkResolver:
         *,
         gql_limit: RateLimit | None = None,
         limits: SharedLimits | None = None,
+        kinds: Collection[SourceKind] = (),
     ) -> None:
         cut_off_logs()
         limits = limits or SharedLimits()
@@ -61,6 +64,7 @@ class StreamlinkResolver:
         self._workers: Workers[list[Rendition]] = Workers(SLOTS)
         self._closed = threading.Event()
         self._idle: list[Desk] = []
+        self._questions = Questions(limits.breakers.pauses_s, kinds)
         codecs = [name for codec, name in STREAMLINK_CODECS.items() if codec in supported_codecs]
         proxies = Proxies.from_environment(loopback=endpoints.loopback)
         hosts = tuple(urlsplit(url).hostname or "" for url in (endpoints.gql, endpoints.usher))
@@ -68,6 +72,7 @@ class StreamlinkResolver:
         def new_desk() -> Desk:
             exchange = Exchange(
                 hosts=AllowedHosts(endpoints.loopback, fetch.hosts + hosts),
+                questions=self._questions,
                 limits=limits,
                 proxies=proxies,
                 traffic=traffic,
@@ -77,7 +82,7 @@ class StreamlinkResolver:
             return Desk(endpoints, fetch, codecs, exchange)
 
         self._new_desk = new_desk
-        self._timeout_s = RESOLVE_TIMEOUT_S + sum(limits.breakers.pauses_s)
+        self._timeout_s = RESOLVE_TIMEOUT_S + 2 * sum(limits.breakers.pauses_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,8 +102,9 @@ class StreamlinkResolver:
         """All renditions offered, sound alone and portrait included (``has_video``, ``width`` tell them).
 
         Raises :class:`SourceError` as :func:`harvester.twitch.diagnosis.diagnose` says, ``no-video`` when there is
-        sound only; what may pass is tried ``[fetch] attempts`` times. While Twitch is down it waits, then raises
-        :class:`TryAgainLater`.
+        sound only; what may pass is tried ``[fetch] attempts`` times. While Twitch is down, or refuses all that it
+        is asked, it waits, then raises :class:`TryAgainLater`; once only sources of this kind are refused, a
+        retryable :class:`SourceError` of reason ``refused``.
         """
         attempt = 1
         while True:
@@ -112,6 +118,7 @@ class StreamlinkResolver:
             attempt += 1
 
     async def _open(self, source: Vod | Clip) -> list[Rendition]:
+        self._questions.check(source.kind)
         async with self._limit:
             pass
         try:

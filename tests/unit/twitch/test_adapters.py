@@ -22,6 +22,7 @@ from harvester.transport.breaker import LIMITS, REFUSED, SERVER_ERROR
 from harvester.twitch.adapter import Exchange
 from harvester.twitch.desk import Desk
 from harvester.twitch.playback import StreamlinkResolver
+from harvester.twitch.questions import Questions
 from tests.unit.transport.test_hosts import OUTSIDE
 from tests.unit.twitch.conftest import Answerer, StandIn, reply, run
 from tests.unit.twitch.test_playback import GQL, MASTER, USHER, gql, text, vod_token
@@ -49,7 +50,10 @@ def real_desk(traffic: Traffic) -> Desk:
     """A desk of the real world."""
     hosts = AllowedHosts(False, Fetch().hosts)
     return Desk(
-        Endpoints(), Fetch(), [], Exchange(hosts, SharedLimits(), Proxies(), traffic, threading.Event(), 0.5)
+        Endpoints(),
+        Fetch(),
+        [],
+        Exchange(hosts, Questions(), SharedLimits(), Proxies(), traffic, threading.Event(), 0.5),
     )
 
 
