@@ -81,9 +81,11 @@ class GqlDetails:
     ) -> None:
         self._url = endpoints.gql
         host = urlsplit(endpoints.gql).hostname or ""
+        one = fetch.model_copy(update={"connections_per_host": 1})
         self._transport = Transport(
-            fetch, loopback=endpoints.loopback, traffic=traffic, hosts=(host,), limits=limits
+            one, loopback=endpoints.loopback, traffic=traffic, hosts=(host,), limits=limits
         )
+        self._turn = asyncio.Lock()  # one batch at a time, over one connection: whoever opens sources has others
         self._limit = limit
         self._attempts = fetch.attempts
         self._backoff = Backoff(fetch.retry_base_s, fetch.retry_max_s)
@@ -160,12 +162,16 @@ class GqlDetails:
         """An entry for each question, None where no usable answer came; and how long Twitch asks us to wait."""
         nothing = [None] * len(questions)
         body = json.dumps(questions).encode()
-        async with self._limit:
-            pass
         try:
-            response = await self._transport.send(
-                "POST", self._url, kind=RequestKind.GQL, headers=self._headers, body=body, limit_bytes=ANSWER_BYTES
-            )
+            async with self._turn, self._limit:
+                response = await self._transport.send(
+                    "POST",
+                    self._url,
+                    kind=RequestKind.GQL,
+                    headers=self._headers,
+                    body=body,
+                    limit_bytes=ANSWER_BYTES,
+                )
         except (FetchError, TryAgainLater) as error:  # an outage ends what needs GQL, and nothing here does
             _log.info("GQL: %s", error)
             return nothing, None

@@ -20,7 +20,7 @@ from harvester.errors import ConfigError, HarvesterError, SourceError
 from harvester.model import Vod, VodType
 from harvester.sandbox import SandboxServer, default_world
 from harvester.stats import Traffic
-from harvester.twitch.playback import SLOTS, StreamlinkResolver
+from harvester.twitch.playback import StreamlinkResolver
 from tests.integration.tunnel import HOST, Authority, Tunnel, authority
 
 CDN = "d000standin000.cloudfront.net"
@@ -122,7 +122,7 @@ def test_everything_goes_through_the_proxy(server: SandboxServer, made: Authorit
     assert {entry.host for entry in server.log.entries("media") + server.log.entries("playlist")} == {CDN}
     assert sum(answer["requests"].values()) == len(server.log.entries())
     assert 1 < tunnel.peak[CDN] <= Fetch().connections_per_host
-    assert max(tunnel.peak.values()) <= SLOTS + Fetch().connections_per_host  # GQL is asked by two clients
+    assert max(tunnel.peak.values()) <= Fetch().connections_per_host  # GQL is asked by two clients
     assert "p@ss" not in ended.stdout + ended.stderr
     assert "p%40ss" not in ended.stdout + ended.stderr
 
