@@ -57,7 +57,7 @@ def is_refusal(answer: Said, *, spelt_out: bool) -> bool:
     question by hash is known to be well put; one that is ``spelt_out`` and answered by errors alone (GraphQL §7.1:
     no data, "request error") is refused too, unless they tell of a fault that may pass.
     """
-    document = _object(_json(answer.body))
+    document = _object(document_of(answer.body))
     complaint = (_complaint(document) or "").lower()
     if answer.status in _REFUSING or any(word in complaint for word in _REFUSALS):
         return True
@@ -67,7 +67,7 @@ def is_refusal(answer: Said, *, spelt_out: bool) -> bool:
 
 def knows_hash(answer: Said) -> bool:
     """False if the answer complains that a persisted query is not known."""
-    return _UNKNOWN_HASH not in (_complaint(_object(_json(answer.body))) or "").lower()
+    return _UNKNOWN_HASH not in (_complaint(_object(document_of(answer.body))) or "").lower()
 
 
 def is_outage(answer: Said) -> bool:
@@ -92,7 +92,7 @@ def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceE
 
 def token_refusal(value: str) -> SourceError | None:
     """The refusal that a playback token itself carries (``forbidden``, restricted bitrates); None if none."""
-    token = _object(_json(value))
+    token = _object(document_of(value))
     authorization = _object(token.get("authorization"))
     if authorization.get("forbidden") is True:
         return _forbidden(str(authorization.get("reason", "")))
@@ -109,7 +109,7 @@ def clip_refusal(clip: Mapping[str, Any]) -> SourceError | None:
 def clip_answer(said: Sequence[Said]) -> Mapping[str, Any]:
     """``data.clip`` of the newest GQL answer that has one; {} if there is none."""
     for answer in reversed(said):
-        clip = _object(_object(_json(answer.body)).get("data")).get("clip")
+        clip = _object(_object(document_of(answer.body)).get("data")).get("clip")
         if isinstance(clip, dict):
             return clip
     return {}
@@ -132,7 +132,7 @@ def _of_usher(answer: Said) -> SourceError:
 def _of_gql(answer: Said, source: Vod | Clip, now: datetime) -> SourceError:
     if is_outage(answer):
         return _outage(answer, "the playback service")
-    document = _object(_json(answer.body))
+    document = _object(document_of(answer.body))
     complaint = _complaint(document)
     if complaint is not None or answer.status != 200:
         return _complained(complaint or f"status {answer.status}", answer.status)
@@ -198,12 +198,13 @@ def _outage(answer: Said, who: str) -> PassingTrouble:
 
 def _error_code(body: bytes) -> str:
     """``error_code`` of usher's error document, a JSON array of one object; "" if there is none."""
-    document = _json(body)
+    document = document_of(body)
     first = document[0] if isinstance(document, list) and document else document
     return str(_object(first).get("error_code") or "")
 
 
-def _json(body: bytes | str) -> object:
+def document_of(body: bytes | str) -> object:
+    """A JSON body as it is; None if it is none, or nested too deep."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

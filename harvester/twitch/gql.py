@@ -23,6 +23,7 @@ from harvester.model import VideoDetails
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
 from harvester.transport import Backoff, RateLimit, SharedLimits, Transport, retry_after_s
+from harvester.twitch.diagnosis import document_of
 from harvester.twitch.moments import chapters_of, metadata_of, storyboard_url_of, video_of
 from harvester.twitch.operations import (
     CHAPTERS,
@@ -175,7 +176,7 @@ class GqlDetails:
         except (FetchError, TryAgainLater) as error:  # an outage ends what needs GQL, and nothing here does
             _log.info("GQL: %s", error)
             return nothing, None
-        document = _json(response.body)
+        document = document_of(response.body)
         if response.status in _POLICY:
             raise _Refused(complaint_of(document) or f"status {response.status}")
         if response.status != 200:
@@ -212,10 +213,3 @@ def _details(vod_id: str, answers: Mapping[str, Mapping[str, Any] | None]) -> Vi
     if CHAPTERS.name in videos:
         fields["chapters"] = chapters_of(videos[CHAPTERS.name], fields.get("length_s"))
     return VideoDetails(vod_id, storyboard_url=storyboard_url_of(videos.get(PREVIEWS.name, {})), **fields)
-
-
-def _json(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

@@ -26,7 +26,7 @@ from harvester.stats import RequestKind
 from harvester.text import printable
 from harvester.transport import Ticket
 from harvester.transport.breaker import REFUSED, Breakers, Circuit
-from harvester.twitch.diagnosis import PassingTrouble, Said, is_outage, is_refusal, knows_hash
+from harvester.twitch.diagnosis import PassingTrouble, Said, document_of, is_outage, is_refusal, knows_hash
 
 #: Answers in a row that do not know an operation's hash before it is spelt out: good ones are missed now and then.
 HASH_TRIES = 2
@@ -77,7 +77,7 @@ class Questions:
 
     def put(self, body: bytes | str | None) -> Question:
         """The question that a request's body holds, as it is to be put now."""
-        document = _object(body)
+        document = _object(document_of(body or b""))
         name = document.get("operationName")
         operation = printable(name, 60) if isinstance(name, str) else ""
         text = _TEXTS.get(operation)
@@ -151,15 +151,10 @@ class Questions:
 
 def _spelt_out(document: Mapping[str, Any], text: str) -> bytes:
     """The same question by its text, with the variables that the text declares."""
-    given = document.get("variables")
-    known = given if isinstance(given, dict) else {}
+    known = _object(document.get("variables"))
     variables = {name: known[name] for name in _DECLARED.findall(text) if name in known}
     return json.dumps({"operationName": document["operationName"], "variables": variables, "query": text}).encode()
 
 
-def _object(body: bytes | str | None) -> Mapping[str, Any]:
-    try:
-        document = json.loads(body or b"")
-    except ValueError:
-        return {}
+def _object(document: object) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}

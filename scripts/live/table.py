@@ -24,7 +24,7 @@ ASSUMPTIONS = (
     Assumption(
         3,
         "the persisted hashes of GQL are known",
-        "chapters and previews are asked spelt out, which costs a few requests; playback needs a newer streamlink",
+        "chapters, previews and playback are asked spelt out, which costs a few requests",
         known_hashes,
     ),
     Assumption(

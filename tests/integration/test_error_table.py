@@ -91,6 +91,8 @@ def once(path: str, **action: Any) -> Fault:
 
 
 GQL, USHER, PLAYLIST, CLIP = "^/gql", "^/vod/", r"\.m3u8$", "^/cdn/clips/"
+#: In the body of a question that is not spelt out.
+BY_HASH = "persistedQuery"
 #: Header of a request that does not begin at the file's start.
 INSIDE = {"Range": "^bytes=[1-9]"}
 SEGMENT = r"/cdn/d.*/5\.(ts|mp4)$"
@@ -126,6 +128,10 @@ TABLE = [
         "broken", AN_HOUR, 5, {"gql": TWICE}),
     Row("gql PersistedQueryNotFound once", "vod", once(GQL, body=complaint("PersistedQueryNotFound")),
         "", None, 0, {"gql": 2}, 0),
+    Row("gql hash of VODs changed", "vod", always(GQL, sent=BY_HASH, body=complaint("PersistedQueryNotFound")),
+        "", None, 0, {"gql": 3}, 0),
+    Row("gql hash of clips changed", "clip", always(GQL, sent=BY_HASH, body=complaint("PersistedQueryNotFound")),
+        "", None, 0, {}, 0),
     Row("gql service timeout", "vod", always(GQL, body=complaint("service timeout")),
         "unavailable", AN_HOUR, 5, {"gql": TWICE}),
     Row("gql service timeout twice", "vod", Fault(path=GQL, body=complaint("service timeout"), times=2),

@@ -159,6 +159,11 @@ def test_a_recording_too_fresh_to_be_played_is_due_an_hour_later(ledger: Ledger)
     assert waits(ledger, "not-ready", 6) == [1, 1, 20, 72, None, None]
 
 
+def test_a_source_that_twitch_would_not_let_us_ask_for_is_charged_with_nothing(ledger: Ledger) -> None:
+    assert waits(ledger, "refused", 6) == [1] * 6
+    assert waits(ledger, "unavailable", 5) == [0, 1, 20, 72, None]
+
+
 def test_a_candidate_for_gone_is_looked_at_on_another_day_whatever_failed_before(ledger: Ledger) -> None:
     assert waits(ledger, "unavailable", 5)[-1] is None
     assert waits(ledger, "gone", 2) == [20, 20]

@@ -66,6 +66,7 @@ def test_faults_from_json():
         ([], "a fault must be an object"),
         ({"match": {"path": "("}}, "no regular expression"),
         ({"match": {"header": {"Range": "["}}}, "no regular expression"),
+        ({"match": {"sent": "["}}, "no regular expression"),
         ({"match": {"host": "x"}}, "match has no key 'host'; there are method"),
         ({"match": "all"}, "match must be an object"),
         ({"action": {"explode": True}}, "action has no key 'explode'"),
@@ -90,6 +91,14 @@ def test_a_fault_may_ask_for_a_request_header():
     assert book.take("GET", "/", "", CIMultiDict()) is None
     assert book.take("GET", "/", "", CIMultiDict({"range": "bytes=7-9"})) is None
     assert book.take("GET", "/", "", CIMultiDict({"range": "bytes=0-9"})) is fault
+
+
+def test_a_fault_may_ask_for_what_is_sent():
+    book, fault = FaultBook(), Fault.from_json({"match": {"sent": "Token.*persisted"}})
+    book.add(fault)
+    assert book.take("POST", "/gql", "") is None
+    assert book.take("POST", "/gql", "", None, '{"persisted": "Token"}') is None
+    assert book.take("POST", "/gql", "", None, '{"name": "Token",\n "persisted": 1}') is fault
 
 
 def struck(order, **settings):

@@ -81,6 +81,17 @@ def test_inline_queries(world, gql):
     assert gql.answer({"query": "{user}"})["errors"]
 
 
+@pytest.mark.parametrize("slug", ["by name", "by variable"])
+def test_a_clip_asked_for_by_an_inline_query(world, gql, slug):
+    clip = world.clips[0]
+    named = f'"{clip.id}"' if slug == "by name" else "$slug"
+    query = f"query($slug: ID!) {{ clip(slug: {named}) {{ id playbackAccessToken {{ value signature }} }} }}"
+    asked = {"query": query, "variables": {"slug": clip.id}}
+    persisted = operation("VideoAccessToken_Clip", slug=clip.id)
+    assert gql.answer(asked) == gql.answer(persisted)
+    assert gql.answer(asked | {"query": query.replace(named, '"Unknown-Clip"')})["data"] == {"clip": None}
+
+
 def test_chapters_are_empty_for_one_game_and_listed_for_several(world):
     video = world.videos[0]
     assert Gql(world, Signer("x"), ORIGIN).chapters({"videoID": video.id})["video"]["moments"]["edges"] == []

@@ -137,6 +137,9 @@ def test_failures_come_back_when_due_and_only_once() -> None:
     assert ledger.failures_of("7", "vod", "2", None) == 1
     assert ledger.failures_of("7", "vod", "1", 3) == 1
     assert ledger.failures_of("7", "vod", "1", 0) == 0
+    innocent = {"verdict": "failed", "reason": "refused", "source_id": "2", "k": None, "retry_at": later}
+    ledger.commit([outcome(ledger, Rank(first, 0, 0, 1, 1), **innocent)])
+    assert ledger.failures_of("7", "vod", "2", None) == 1
     second = ledger.new_pass_id()
     wishes = [Wish(vod(1), (1, 3))]
     ledger.commit_pass(

@@ -443,6 +443,46 @@ def test_clip_whose_token_forbids_it_is_not_read_though_its_files_are_listed(why
     assert (failed.reason, failed.retryable, server.count(GQL)) == (reason, False, 1)
 
 
+# --- hashes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_vod_whose_hash_is_unknown_is_asked_for_by_text_for_the_rest_of_the_run(
+    public: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if public:
+        monkeypatch.delattr(UsherService, "video")
+
+    async def test(server: StandIn) -> StandIn:
+        server.answers = {GQL: then(*[error("PersistedQueryNotFound")] * 2, vod_token()), USHER: text(MASTER)}
+        for name in ("chunked", "720p60", "portrait", "audio_only"):
+            server.answers[f"GET /cdn/x/{name}/index-dvr.m3u8"] = text("#EXTM3U\n#EXTINF:1\n0.ts\n")
+        async with resolver(server) as door:
+            for _ in range(2):
+                assert len(await door.renditions(vod())) >= 4
+        return server
+
+    server = run(test)
+    asked = [body for body, route in zip(server.bodies, server.asked, strict=True) if route == GQL]
+    ways = ["hash" if "extensions" in question else "text" for question in asked]
+    assert ways[:2] == ["hash", "hash"]
+    assert set(ways[2:]) == {"text"}
+    assert asked[2]["variables"] == {"vodID": "2001", "platform": "site", "playerType": "embed"}
+    assert "videoPlaybackAccessToken(id: $vodID" in asked[2]["query"]
+    by_text = [headers for headers, route in zip(server.headers, server.asked, strict=True) if route == GQL][2]
+    assert "Mozilla" in by_text["User-Agent"]
+    assert by_text["Client-ID"]
+    assert by_text["Content-Type"] == "application/json"
+
+
+def test_a_clip_whose_hash_is_unknown_is_asked_for_by_text() -> None:
+    unknown = error("PersistedQueryNotFound")
+    found, server = resolve(CLIP, {GQL: then(unknown, unknown, clip_files({"sourceURL": "/l.mp4"}))})
+    assert [r.height for r in found] == [720]
+    assert server.bodies[2]["variables"] == {"slug": CLIP.id, "platform": "web"}
+    assert server.asked == [GQL] * 3
+
+
 # --- the door itself --------------------------------------------------------------------------------------------
 
 
