@@ -165,7 +165,7 @@ class GqlAdapter(Adapter):
 
     def _exchanged(self, request: PreparedRequest, timeout: Any, verify: Any, cert: Any) -> tuple[Response, Said]:
         questions = self._exchange.questions
-        question = questions.put(request.body)
+        question = questions.put(request.body if isinstance(request.body, bytes) else None)
         if question.spelt_out is not None:
             request.prepare_body(question.spelt_out, None)
         ticket = self._admitted(partial(questions.enter, question))

@@ -72,8 +72,9 @@ def test_a_rotated_hash_of_playback(check: Run, server: SandboxServer, monkeypat
     assert done.code == 0
     assert done.answers[3] == FAILS
     assert done.check(3)["evidence"] == "not known: PlaybackAccessToken"
-    assert {done.answers[number] for number in (4, 5, 6, 7, 8, 9, 11, 13)} == {UNTOLD}
-    assert done.answers[10] == HOLDS
+    assert done.answers[5] == UNTOLD  # its own question is put by hash; those that open sources are spelt out
+    assert {n for n, answer in done.answers.items() if answer == HOLDS} >= KEPT - {3, 5}
+    assert done.requests() <= 40
 
 
 def test_an_answer_of_unknown_shape_ends_its_own_check_only(check: Run, server: SandboxServer) -> None:
