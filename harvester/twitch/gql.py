@@ -13,8 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from harvester.config import Endpoints, Fetch
@@ -23,6 +22,7 @@ from harvester.model import VideoDetails
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
 from harvester.transport import Backoff, RateLimit, SharedLimits, Transport, retry_after_s
+from harvester.twitch.connected import Connected
 from harvester.twitch.diagnosis import document_of
 from harvester.twitch.moments import chapters_of, metadata_of, storyboard_url_of, video_of
 from harvester.twitch.operations import (
@@ -63,7 +63,7 @@ class _Asking:
     rounds: int = 0
 
 
-class GqlDetails:
+class GqlDetails(Connected):
     """Asks GQL about VODs, used as ``async with GqlDetails(...) as details``.
 
     ``limit``: the pace of all GQL questions of a run, shared with whoever else asks. ``headers``: how the player
@@ -82,11 +82,10 @@ class GqlDetails:
     ) -> None:
         self._url = endpoints.gql
         host = urlsplit(endpoints.gql).hostname or ""
-        one = fetch.model_copy(update={"connections_per_host": 1})
-        self._transport = Transport(
-            one, loopback=endpoints.loopback, traffic=traffic, hosts=(host,), limits=limits
+        super().__init__(
+            Transport(fetch, loopback=endpoints.loopback, traffic=traffic, hosts=(host,), limits=limits)
         )
-        self._turn = asyncio.Lock()  # one batch at a time, over one connection: whoever opens sources has others
+        self._turn = asyncio.Lock()  # one batch at a time, over one connection: those who open sources have more
         self._limit = limit
         self._attempts = fetch.attempts
         self._backoff = Backoff(fetch.retry_base_s, fetch.retry_max_s)
@@ -94,15 +93,6 @@ class GqlDetails:
         self._asked: Sequence[Operation] = OPERATIONS
         self._spelt_out: set[str] = set()
         self._failures: Counter[str] = Counter()
-
-    async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
 
     @property
     def working(self) -> bool:

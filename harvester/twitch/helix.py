@@ -12,8 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from twitchAPI.helper import build_url
@@ -28,6 +27,7 @@ from harvester.ports import Listing, ListingScope, RateHeadroom
 from harvester.stats import RequestKind, Traffic
 from harvester.text import printable
 from harvester.transport import SharedLimits, Transport
+from harvester.twitch.connected import Connected
 from harvester.twitch.crossing import Crossing, VideoQuery
 from harvester.twitch.listing import Gathering, list_one, list_planned
 from harvester.twitch.names import match_name, search_terms, unknown
@@ -161,7 +161,7 @@ class _Client(Twitch):  # type: ignore[misc]
         return expires if isinstance(expires, int) else 0
 
 
-class HelixCatalog:
+class HelixCatalog(Connected):
     """A :class:`harvester.ports.Catalog` over Helix, used as ``async with HelixCatalog(...) as catalog``.
 
     Signs in at the first question. Raises :class:`CredentialsRefused` for a wrong id or secret,
@@ -183,7 +183,7 @@ class HelixCatalog:
     ) -> None:
         hosts = tuple(urlsplit(url).hostname or "" for url in (endpoints.helix, endpoints.auth))
         fetch = Fetch(connections_per_host=CONNECTIONS, read_timeout_s=read_timeout_s)
-        self._transport = Transport(
+        transport = Transport(
             fetch,
             loopback=endpoints.loopback,
             traffic=traffic,
@@ -191,23 +191,15 @@ class HelixCatalog:
             limits=limits,
             body_timeout_s=2 * read_timeout_s,
         )
+        super().__init__(transport)
         self._wire = Wire(
-            self._transport,
+            transport,
             requests_per_s=discover.requests_per_s,
             retry_base_s=retry_base_s,
             retry_max_s=retry_max_s,
         )
         self._client = _Client(endpoints, credentials, self._wire)
         self._clock = clock or Clock()
-
-    async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
 
     async def find_category(self, query: str) -> Category:
         """See :meth:`harvester.ports.Catalog.find_category`."""

@@ -25,7 +25,7 @@ from harvester.twitch.questions import Questions
 from harvester.twitch.workers import Workers
 
 #: Sources opened at a time, each over a connection to GQL of its own: at 2 GQL requests a second and some 30 ms
-#: each, more would only wait. With the one connection of :class:`~harvester.twitch.gql.GqlDetails` GQL sees four.
+#: each, more would only wait. With the one of :class:`~harvester.twitch.gql.GqlDetails` GQL sees four.
 SLOTS = 3
 #: Longest time for opening one source (seconds), pauses of a host and of an operation aside; several requests,
 #: each with time-outs of its own.

@@ -15,9 +15,9 @@ from streamlink.exceptions import StreamlinkError
 from harvester.clock import Clock
 from harvester.config import Endpoints, Fetch
 from harvester.errors import FetchError, HarvesterError, SourceError, TryAgainLater
-from harvester.model import Vod, VodType
+from harvester.model import SourceKind, Vod, VodType
 from harvester.stats import RequestKind, Traffic
-from harvester.transport import AllowedHosts, Proxies, SharedLimits
+from harvester.transport import AllowedHosts, Proxies, RateLimit, SharedLimits
 from harvester.transport.breaker import LIMITS, REFUSED, SERVER_ERROR
 from harvester.twitch.adapter import Exchange
 from harvester.twitch.desk import Desk
@@ -25,7 +25,7 @@ from harvester.twitch.playback import StreamlinkResolver
 from harvester.twitch.questions import Questions
 from tests.unit.transport.test_hosts import OUTSIDE
 from tests.unit.twitch.conftest import Answerer, StandIn, reply, run
-from tests.unit.twitch.test_playback import GQL, MASTER, USHER, gql, text, vod_token
+from tests.unit.twitch.test_playback import GQL, MASTER, USHER, gql, hangs_up, text, vod_token
 
 NOW = datetime(2026, 11, 2, 3, tzinfo=UTC)
 QUICK = Fetch(attempts=1, retry_base_s=0.001, retry_max_s=0.01, read_timeout_s=0.5, gql_requests_per_s=1000)
@@ -166,6 +166,45 @@ def test_a_hash_that_is_forgotten_now_and_then_is_no_refusal() -> None:
                 assert "PersistedQueryNotFound" in str(await error_of(opener))
                 assert "PersistedQueryNotFound" in str(await error_of(opener))
                 assert await asyncio.wait_for(opener.renditions(vod(number)), 5)
+
+    run(test)
+
+
+def test_what_is_refused_for_the_run_takes_no_turn_of_those_who_may_ask() -> None:
+    class Counting(RateLimit):
+        entries = 0
+
+        async def __aenter__(self) -> None:
+            self.entries += 1
+
+    async def test(server: StandIn) -> None:
+        server.answers[GQL] = complains("failed integrity check")
+        pace = Counting(1)
+        limits = SharedLimits((0.001,))
+        kinds: tuple[SourceKind, ...] = ("vod", "clip")
+        async with StreamlinkResolver(
+            server.endpoints, QUICK, Traffic(), Clock(NOW), gql_limit=pace, limits=limits, kinds=kinds
+        ) as opener:
+            errors = [await error_of(opener, n) for n in range(LIMITS[REFUSED] + 20)]
+        assert [error.reason for error in errors[LIMITS[REFUSED] :]] == ["refused"] * 20
+        assert all(error.retryable for error in errors)
+        assert server.count(GQL) == pace.entries == LIMITS[REFUSED] + 1
+
+    run(test)
+
+
+def test_a_probe_that_gets_no_answer_leaves_its_place_to_another() -> None:
+    def answer(request: web.Request, n: int) -> Any:
+        if n <= LIMITS[REFUSED]:
+            return complains("failed integrity check")(request, n)
+        return (hangs_up if n == LIMITS[REFUSED] + 1 else vod_token())(request, n)
+
+    async def test(server: StandIn) -> None:
+        server.answers = {GQL: answer, USHER: text(MASTER)}
+        async with resolver(server, SharedLimits((0.001, 10_000.0))) as opener:
+            for number in range(LIMITS[REFUSED] + 1):
+                await error_of(opener, number)
+            assert await asyncio.wait_for(opener.renditions(vod()), 5)
 
     run(test)
 
