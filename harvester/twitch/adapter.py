@@ -174,5 +174,6 @@ class GqlAdapter(Adapter):
         except BaseException:
             questions.abandon(question, ticket)
             raise
-        self._exchange.ended = questions.settle(question, ticket, said) or self._exchange.ended
+        if (refusal := questions.settle(question, ticket, said)) is not None:
+            self._exchange.ended = refusal
         return response, said
