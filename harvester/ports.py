@@ -36,6 +36,7 @@ class ListingScope:
     until: datetime | None = None
     limit: int = 2000  # most sources to list
     known: frozenset[str] = field(default=frozenset(), repr=False)  # ids to count and not to list
+    pace_per_h: float | None = None  # sources that came in an hour lately, as far as known; None = not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Listing(Generic[SourceT_co]):
     seen: int  # sources the service listed before our own filters: at least as many exist
     known: int = 0  # wanted ones of these that the scope calls known; not among ``sources``
     lost: int = 0  # queries and windows known to hold more than they gave
+    cut: int = 0  # wanted ones that were found beyond the limit; not among ``sources``
 
 
 @dataclass(frozen=True, slots=True)

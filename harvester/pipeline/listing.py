@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from harvester.clock import Clock
@@ -19,6 +19,10 @@ from harvester.sampling.parts import next_part
 from harvester.sampling.plan import Wish
 from harvester.store.ledger import Ledger
 from harvester.text import printable
+
+#: Newest known clips that tell how many come in an hour, and how few tell nothing: below a page of them a listing
+#: is as good with windows of a day.
+PACE_CLIPS, FEW_CLIPS = 500, 100
 
 #: Settings that leave sources of a category out.
 _NARROWING = ("since", "until", "languages", "period", "vod_types", "min_views", "min_duration_s")
@@ -166,12 +170,13 @@ class Lister:
         listings = await self._listings(category, request, known - unfinished - growing.keys())
         sources = [source for listing in listings.values() for source in listing.sources]
         wishes, left_out = self._choose(sources, known, unfinished, growing)
-        listed = {kind: Listed.of(listing) for kind, listing in listings.items()}
-        left_out["known"] += sum(entry.known for entry in listed.values())
-        left_out["filtered"] += sum(entry.at_least - entry.found - entry.known for entry in listed.values())
+        for listing in listings.values():
+            left_out["known"] += listing.known
+            left_out["limit"] += listing.cut
+            left_out["filtered"] += listing.seen - len(listing.sources) - listing.known - listing.cut
         chosen = {(wish.source.kind, wish.source.id) for wish in wishes}
         due = (w for w in self.retries(category, request) if (w.source.kind, w.source.id) not in chosen)
-        return Found((*wishes, *due), +left_out, listed)
+        return Found((*wishes, *due), +left_out, {kind: Listed.of(listing) for kind, listing in listings.items()})
 
     async def _listings(
         self, category: Category, request: Request, known: set[tuple[SourceKind, str]]
@@ -186,8 +191,16 @@ class Lister:
             listings["vod"] = await self.catalog.list_vods(category, scope)
         if "clip" in self.discover.source_types:
             scope = listing_scope(self.discover, self.discover.max_clips, _ids(known, "clip"))
-            listings["clip"] = await self.catalog.list_clips(category, scope)
+            paced = replace(scope, pace_per_h=self._pace_per_h(category))
+            listings["clip"] = await self.catalog.list_clips(category, paced)
         return listings
+
+    def _pace_per_h(self, category: Category) -> float | None:
+        """How many clips of the category came in an hour, by the newest that are known; None if few are."""
+        made = self.ledger.newest_known(category.id, "clip", PACE_CLIPS)
+        if len(made) < FEW_CLIPS:
+            return None
+        return len(made) * timedelta(hours=1) / max(made[0] - made[-1], timedelta(seconds=1))
 
     def _choose(
         self,

@@ -115,6 +115,17 @@ class Passes(Parts):
         rows = self._database.rows("SELECT kind, id FROM sources WHERE category_id = ?", category_id)
         return {(kind, source_id) for kind, source_id in rows}
 
+    def newest_known(self, category_id: str, kind: SourceKind, count: int) -> list[datetime]:
+        """When the newest known sources of that kind were created (UTC), the newest first; at most ``count``."""
+        rows = self._database.rows(
+            "SELECT json_extract(record, '$.created_at') AS made FROM sources WHERE category_id = ? AND kind = ?"
+            " ORDER BY made DESC LIMIT ?",
+            category_id,
+            kind,
+            count,
+        )
+        return [datetime.fromisoformat(made) for (made,) in rows]
+
     def unfinished_sources(self, category_id: str) -> set[tuple[SourceKind, str]]:
         """Sources of the category that a pass which is not done visits."""
         rows = self._database.rows(

@@ -40,7 +40,7 @@ from harvester.twitch.refusals import (
     refused_credentials,
     unknown_source,
 )
-from harvester.twitch.windows import ClipWindows, Window
+from harvester.twitch.windows import BIGGEST, ClipWindows, Window, first_width
 from harvester.twitch.wire import RETRY_BASE_S, RETRY_MAX_S, Answer, Wire
 
 #: Requests under way at once: bursts of more than 100 have met 400s; 8 a second need no more than these.
@@ -200,6 +200,7 @@ class HelixCatalog(Connected):
         )
         self._client = _Client(endpoints, credentials, self._wire)
         self._clock = clock or Clock()
+        self._biggest: set[str] = set()  # ids, as far as they were asked for
 
     async def find_category(self, query: str) -> Category:
         """See :meth:`harvester.ports.Catalog.find_category`."""
@@ -219,7 +220,9 @@ class HelixCatalog(Connected):
     async def top_categories(self, count: int) -> Sequence[Category]:
         """See :meth:`harvester.ports.Catalog.top_categories`."""
         first = max(1, min(count, PAGE))
-        return await self._categories(self._client.get_top_games(first=first), count)
+        top = await self._categories(self._client.get_top_games(first=first), count)
+        self._biggest.update(category.id for category in top[:BIGGEST])
+        return top
 
     async def list_vods(self, category: Category, scope: ListingScope) -> Listing[Vod]:
         """See :meth:`harvester.ports.Catalog.list_vods`: one query per wanted language and type, and more where
@@ -249,7 +252,8 @@ class HelixCatalog(Connected):
             return items
 
         running = self._clock.start + timedelta(seconds=1)  # Helix tells whole seconds: this one counts
-        windows = ClipWindows(scope.since, scope.until or running)
+        width = first_width(scope.pace_per_h, biggest=category.id in self._biggest)
+        windows = ClipWindows(scope.since, scope.until or running, width)
         gathering = Gathering(lambda item: clip_of(item, category.id), scope)
         return await list_planned(windows, ask, gathering)
 

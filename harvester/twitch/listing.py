@@ -175,7 +175,9 @@ class Gathering(Generic[SourceT]):
     def listing(self, stopped: str = "end", lost: int = 0) -> Listing[SourceT]:
         """What was found, newest first; the limit is told before any other reason to stop."""
         newest = sorted(self._found.values(), key=_age, reverse=True)[: self.limit]
-        return Listing(tuple(newest), "limit" if self.full else stopped, self.seen, len(self._known), lost)
+        stopped = "limit" if self.full else stopped
+        cut = len(self._found) - len(newest)
+        return Listing(tuple(newest), stopped, self.seen, len(self._known), lost, cut)
 
     def warn(self) -> None:
         """Say in the log what could not be read."""

@@ -5,6 +5,10 @@ a day: one client counted 4,116 clips by weeks and 13,612 by windows of one to t
 #1188). So a window is believed when it is at most a day wide and far from full, or when it holds hardly any; any
 other is halved, down to ten minutes, where the loss is accepted and counted. What a halved window gave stays.
 
+How wide the first one is follows from what is known. The newest clips that earlier listings found tell how many
+come in an hour; a category never listed starts at an hour if it is among the biggest of the top list, where that
+was asked for anyway; every other at a day. It is a guess: then the width follows what comes.
+
 A window is ``[start, end)``; what is asked begins one step earlier, because Helix rounds edges (#52) and gives
 clips from a little before its start (#521). Steps are hours, and ten minutes within an hour.
 """
@@ -28,6 +32,9 @@ DAY_WINDOW = 23 * HOUR
 FULL = 900
 #: A wider window is believed below this: what a page would show if as many were lost as by those weeks.
 SPARSE = PAGE * 4116 // 13612
+#: Categories of the top list whose first window is an hour, not a day. Too narrow a window costs some five small
+#: questions until it has grown to a day, too wide a one eleven pages for every halving: so rather too many.
+BIGGEST = 20
 #: Windows in a row that hold clips of other times only, after which none is asked any more: the service does not
 #: look at them.
 MOST_ASTRAY = 12
@@ -86,12 +93,15 @@ class Window:
 
 
 class ClipWindows:
-    """The windows of ``[since, until)``: ask :meth:`next`, tell :meth:`told` what came, until there is none."""
+    """The windows of ``[since, until)``: ask :meth:`next`, tell :meth:`told` what came, until there is none.
 
-    def __init__(self, since: datetime | None, until: datetime) -> None:
+    ``width``: of the first one, in whole hours.
+    """
+
+    def __init__(self, since: datetime | None, until: datetime, width: timedelta = DAY_WINDOW) -> None:
         self._first = _full_hour(since or FIRST_CLIP)
         self._edge = _full_hour_up(until)
-        self._width = DAY_WINDOW
+        self._width = width
         self._halves: list[Window] = []  # the newest last
         self._requests = 0
         self._astray = 0
@@ -136,6 +146,16 @@ class ClipWindows:
     def _lose(self, reason: str) -> None:
         self.lost += 1
         self.stopped = worst(self.stopped, reason)
+
+
+def first_width(clips_per_h: float | None, *, biggest: bool) -> timedelta:
+    """Width of a listing's first window, 1 to 23 whole hours: half of what is believed at that pace.
+
+    ``clips_per_h``: as far as known, None = not at all; then only ``biggest`` counts: one of the top list's first.
+    """
+    if clips_per_h is None:
+        return HOUR if biggest else DAY_WINDOW
+    return min(max(1, int(FULL / 2 / clips_per_h)) * HOUR, DAY_WINDOW) if clips_per_h > 0 else DAY_WINDOW
 
 
 def _next_width(width: timedelta, items: int) -> timedelta:

@@ -225,6 +225,30 @@ def test_wide_windows_that_lose_clips_are_not_believed(serving: Serving, crowded
     assert requests(server) <= 120
 
 
+def test_the_first_window_follows_from_the_top_list_or_from_what_is_known(
+    serving: Serving, crowded: SandboxServer
+) -> None:
+    """180 clips an hour. The top list is asked for by --top alone; the pace is what a ledger knows."""
+    world = crowded.world
+    clip = next(clip for clip in world.clips if clip.game == CLIPPED)
+    many = [replace(clip, id=f"B{n}", created_at=world.now - timedelta(seconds=20 * n + 5)) for n in range(6000)]
+    server = serving(replace(world, clips=tuple(many)))
+
+    async def topped() -> Listing[Clip]:
+        async with catalog(server) as found:
+            (biggest,) = await found.top_categories(1)
+            assert biggest.id == CLIPPED.id
+            return await found.list_clips(biggest, EVERYTHING)
+
+    cold = ids(clips_of(server, CLIPPED))
+    asked_cold = requests(server)
+    server.log.clear()
+    assert ids(asyncio.run(topped())) == cold == there(server.world, CLIPPED)[1]
+    assert requests(server) - 1 < asked_cold * 0.8
+    assert ids(clips_of(server, CLIPPED, replace(EVERYTHING, pace_per_h=180.0))) == cold
+    assert requests(server) < asked_cold * 0.8
+
+
 def test_what_is_known_does_not_count_toward_the_limit(crowded: SandboxServer) -> None:
     taken: set[str] = set()
     for night in range(4):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from harvester.config import Discover, Sample
 from harvester.errors import FetchError, SourceError, UnknownCategory, UsageError
 from harvester.model import Category, Clip, Source, SourceKind, Vod, VodType
 from harvester.pipeline.listing import (
+    FEW_CLIPS,
+    PACE_CLIPS,
     Found,
     Listed,
     Lister,
@@ -31,6 +33,7 @@ from harvester.store.ledger import Ledger
 from tests.unit.pipeline.conftest import HADES, NOW, clip, decided, item, judge, measured, vod
 
 CELESTE = Category("1002", "Celeste")
+DAY = timedelta(days=1)
 
 
 @dataclass
@@ -163,6 +166,41 @@ def test_what_is_known_is_told_to_the_catalog_but_for_what_is_taken_up_again(led
     narrow = Shelf()
     found(lister(narrow, ledger, min_views=1))
     assert [scope.known for _, scope in narrow.asked] == [frozenset(), frozenset()]
+
+
+def made(count: int, apart: timedelta) -> list[Clip]:
+    return [replace(clip(f"Slug-{n}"), created_at=NOW - n * apart) for n in range(count)]
+
+
+def test_the_newest_known_clips_tell_the_catalog_their_pace(ledger: Ledger) -> None:
+    def told() -> float | None:
+        shelf = Shelf()
+        found(lister(shelf, ledger))
+        scopes: dict[str, ListingScope] = dict(shelf.asked)
+        assert scopes["vod"].pace_per_h is None
+        return scopes["clip"].pace_per_h
+
+    assert told() is None
+    commit(ledger, found(lister(Shelf(clips=made(FEW_CLIPS - 1, timedelta(minutes=2))), ledger)))
+    assert told() is None
+    old = [replace(each, id=f"Old-{each.id}", created_at=each.created_at - DAY) for each in made(900, DAY)]
+    commit(ledger, found(lister(Shelf(clips=[*made(PACE_CLIPS, timedelta(minutes=2)), *old]), ledger)))
+    assert told() == pytest.approx(30, rel=0.01)
+
+
+def test_clips_of_one_moment_have_a_pace_too(ledger: Ledger) -> None:
+    commit(ledger, found(lister(Shelf(clips=made(FEW_CLIPS, timedelta(0))), ledger)))
+    shelf = Shelf()
+    found(lister(shelf, ledger))
+    assert shelf.asked[1][1].pace_per_h == FEW_CLIPS * 3600
+
+
+def test_what_the_limit_cut_is_not_called_filtered(ledger: Ledger) -> None:
+    class Cutting(Shelf):
+        async def list_vods(self, category: Category, scope: ListingScope) -> Listing[Vod]:
+            return Listing((vod(4),), "limit", seen=9, known=2, cut=5)
+
+    assert found(lister(Cutting(), ledger)).left_out == {"known": 2, "limit": 5, "filtered": 1}
 
 
 def test_the_catalogs_known_sources_are_left_out_as_known(ledger: Ledger) -> None:

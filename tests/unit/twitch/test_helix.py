@@ -246,6 +246,16 @@ def test_limit_stops_asking() -> None:
     assert (nothing.sources, nothing.stopped, server.asked) == ((), "limit", [])
 
 
+def test_what_a_second_language_brings_beyond_the_limit_is_counted() -> None:
+    def answer(request: web.Request, n: int) -> web.Response:
+        language = request.query["language"]
+        first = 10 if language == "en" else 20
+        return reply({"data": [video(first + n, language=language) for n in range(4)]})
+
+    result, _ = listing(answer, ListingScope(languages=("en", "de"), limit=3))
+    assert (len(result.sources), result.cut, result.seen, result.stopped) == (3, 3, 6, "limit")
+
+
 # --- queries, filters and records -------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from harvester.twitch.windows import (
     TEN_MINUTES,
     ClipWindows,
     Window,
+    first_width,
 )
 
 NOW = datetime(2026, 11, 2, 3, 20, tzinfo=UTC)
@@ -134,6 +135,43 @@ def test_width_follows_the_density() -> None:
     assert sorted(widths[20:40])[10] in (2, 3, 4)
     assert max(widths) > 1000
     assert len(widths) <= 150
+
+
+@pytest.mark.parametrize(
+    ("pace_per_h", "biggest", "hours"),
+    [
+        (None, False, 23),
+        (None, True, 1),
+        (0.5, True, 23),  # what is known counts more than what is guessed
+        (0.0, True, 23),
+        (FULL / 20, False, 10),  # half full
+        (FULL / 2, False, 1),
+        (1e9, False, 1),
+    ],
+)
+def test_the_first_window_is_as_wide_as_what_is_known_allows(
+    pace_per_h: float | None, biggest: bool, hours: int
+) -> None:
+    width = first_width(pace_per_h, biggest=biggest)
+    assert width == hours * HOUR
+    window = ClipWindows(None, NOW, width).next()
+    assert window is not None
+    assert window.width == width
+
+
+def test_a_known_density_saves_the_questions_that_find_it_out() -> None:
+    """200 clips an hour: a day of them is asked for in vain, and its half, and its quarter."""
+    times = ages(200 * 72, timedelta(0), timedelta(hours=72))
+
+    def requests(width: timedelta) -> int:
+        service, windows = Service(times), ClipWindows(NOW - timedelta(hours=72), NOW, width)
+        assert len(listed(service, windows)) == len(service.times)
+        assert not windows.lost
+        return sum(1 + len(service.read(window)[1]) // PAGE for window in list(service.asked))
+
+    of_a_day, guessed, known = (requests(width) for width in (DAY - HOUR, HOUR, first_width(200, biggest=False)))
+    assert known < of_a_day * 0.8
+    assert guessed < of_a_day * 0.8
 
 
 def test_a_window_that_is_all_full_ends_at_ten_minutes_with_a_loss() -> None:
