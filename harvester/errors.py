@@ -21,11 +21,25 @@ later (``retryable``) and how a command that dies of it exits (``exit_code``)::
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 #: Reason of a source that did not open because Twitch refuses the program, whatever it asks for: the source has
 #: done no wrong, and is not charged with one of its tries.
 PROGRAM_REFUSED = "refused"
+#: Reasons of failures for which the network, a rate limit or a server that is down is to blame, not the source.
+_OUTAGES = frozenset(
+    {
+        *(PROGRAM_REFUSED, "unavailable", "host-down", "timeout", "connection", "proxy"),
+        *("short-body", "wrong-range", "foreign-body"),
+    }
+)
+_OUTAGE_STATUS = re.compile(r"http-(408|425|429|5\d\d)")
+
+
+def is_outage(reason: str) -> bool:
+    """Whether a failure for that reason is an outage's (exit code 5), not that of one source or target (4)."""
+    return reason in _OUTAGES or _OUTAGE_STATUS.fullmatch(reason) is not None
 
 
 class HarvesterError(Exception):

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 
+from harvester.errors import is_outage
 from harvester.model import Category, Rank
 from harvester.pipeline.deciding import Judge, Ruling
 from harvester.pipeline.listing import Listed, Lister
@@ -33,7 +34,8 @@ LOWEST_YIELD = 0.25
 class CategoryBooks:
     """What a run did in one category.
 
-    ``total``: kept frames in the dataset; ``under_way``: ranks of targets taken up and not yet decided.
+    ``total``: kept frames in the dataset; ``under_way``: ranks of targets taken up and not yet decided;
+    ``outages``: failures of network and servers that will be tried again.
     """
 
     category: Category
@@ -43,7 +45,7 @@ class CategoryBooks:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
-    retryable: int = 0
+    outages: int = 0
     unwritten: int = 0
     note: str = ""
     listed: dict[str, Listed] = field(default_factory=dict)  # by kind; {} = this run has listed nothing
@@ -81,13 +83,13 @@ class CategoryBooks:
             self.dropped[reason] += n
         else:
             self.failed[reason] += n
-            self.retryable += n * due
+            self.outages += n * (due and is_outage(reason))
 
     def forget_decisions(self, committed: int) -> None:
         """Back to where the run began, to count again what is committed: ``committed`` outcomes."""
         self.unwritten = self.decided - committed
         self.total -= self.kept
-        self.kept = self.retryable = 0
+        self.kept = self.outages = 0
         self.dropped.clear()
         self.failed.clear()
 

@@ -2,7 +2,7 @@
 
 A missing token or playlist also means too fresh, private for an hour, or an outage. So ``gone`` is a candidate
 first. On a later day the source is opened again; if that fails alike, Helix is asked for its id: what it leaves
-out is gone, what it still lists is only unavailable and is tried again.
+out is gone, what it still lists is only unplayable and is tried again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SecondLook:
         except TryAgainLater as trouble:
             return SourceError(f"{failure}; is it listed? {trouble}", reason="unavailable", retryable=True)
         if listed:
-            return SourceError(f"{failure}; yet Twitch lists it", reason="unavailable", retryable=True)
+            return SourceError(f"{failure}; yet Twitch lists it", reason="unplayable", retryable=True)
         return SourceError(f"{failure}; nor does Twitch list it any more", reason=GONE)
 
     def _is_another_day(self, source: Source) -> bool:

@@ -80,13 +80,16 @@ def exit_code(ending: Ending, run: Run) -> int:
 
 
 def _failures(books: list[CategoryBooks], failed_share: float) -> int:
-    """5 if everything that was tried failed in a passing way, 4 if too much failed, else 0."""
+    """5 if an outage left nothing of what was tried, 4 if too much failed, for whatever reasons, else 0.
+
+    A source that Twitch lists and does not play may well play another night; yet nothing is down: that is 4.
+    """
     decided = sum(entry.decided for entry in books)
     failed = sum(entry.failed.total() for entry in books)
     if not failed or failed <= failed_share * decided:
         return 0
-    passing = sum(entry.retryable for entry in books)
-    return 5 if failed == decided == passing else 4
+    outages = sum(entry.outages for entry in books)
+    return 5 if failed == decided == outages else 4
 
 
 def status(ending: Ending, code: int, kept: int) -> str:

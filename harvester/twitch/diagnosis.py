@@ -72,7 +72,12 @@ def knows_hash(answer: Said) -> bool:
 
 def is_outage(answer: Said) -> bool:
     """True if the host gave no answer, or none of use to anybody."""
-    return answer.status is None or answer.status == 429 or answer.status >= 500
+    return answer.status is None or answer.status == 429 or answer.status >= 500 or _is_web_page(answer)
+
+
+def _is_web_page(answer: Said) -> bool:
+    """True for markup with status 200: from a portal or a tired server in the place of what was asked."""
+    return answer.status == 200 and answer.body.lstrip()[:1] == b"<"
 
 
 def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceError:
@@ -192,7 +197,8 @@ def _complaint(document: Mapping[str, Any]) -> str | None:
 
 
 def _outage(answer: Said, who: str) -> PassingTrouble:
-    said = "gives no answer" if answer.status is None else f"answered {answer.status}"
+    page = " with a web page" if _is_web_page(answer) else ""
+    said = "gives no answer" if answer.status is None else f"answered {answer.status}{page}"
     return PassingTrouble(f"{who} {said}", reason="unavailable")
 
 

@@ -80,7 +80,7 @@ def nights(
 def test_two_looks_on_different_days_and_helix_leaving_it_out_end_it(nights: Nights) -> None:
     kind = nights.kind
     report = nights.run(timedelta(0), NOT_PLAYED[kind], LEFT_OUT[kind])
-    assert (report["exit_code"], set(report["failed"])) == (5, {"gone"})
+    assert (report["exit_code"], set(report["failed"])) == (4, {"gone"})
     sources = len(nights.looks())
     assert {look["retry_at"] for look in nights.looks()} == {nights.due(ANOTHER_DAY)}
 
@@ -104,10 +104,10 @@ def test_what_helix_still_lists_is_not_gone(nights: Nights) -> None:
     nights.run(timedelta(0), NOT_PLAYED[kind])
     sources = len(nights.looks())
     report = nights.run(DAY, NOT_PLAYED[kind])
-    assert set(report["failed"]) == {"unavailable"}
+    assert (report["exit_code"], set(report["failed"])) == (4, {"unplayable"})
     second = nights.looks()[sources:]
     assert {(look["reason"], look["retry_at"]) for look in second} == {
-        ("unavailable", nights.due(DAY + timedelta(hours=1)))
+        ("unplayable", nights.due(DAY + timedelta(hours=1)))
     }
     assert len(second) == sources
     assert nights.run(2 * DAY)["kept"] > 0
@@ -157,7 +157,7 @@ def test_what_is_too_fresh_is_looked_at_again_an_hour_later(
     (video,) = server.world.videos
     age = video.created_at + timedelta(minutes=2) - server.world.now
     report = nights.run(age, NOT_PLAYED["vod"])
-    assert (report["exit_code"], set(report["failed"])) == (5, {"not-ready"})
+    assert (report["exit_code"], set(report["failed"])) == (4, {"not-ready"})
     assert nights.played() == 1
     assert [look["retry_at"] for look in nights.looks()] == [nights.due(age + timedelta(hours=1))]
     assert nights.run(age + timedelta(minutes=59))["planned"] == 0

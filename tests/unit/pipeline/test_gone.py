@@ -81,8 +81,8 @@ def test_days_count_from_start_to_start_of_runs(ledger: Ledger, after: timedelta
     ("says", "reason", "retryable"),
     [
         (LEFT_OUT, "gone", False),
-        (None, "unavailable", True),
-        (OF_ANOTHER_CATEGORY, "unavailable", True),
+        (None, "unplayable", True),
+        (OF_ANOTHER_CATEGORY, "unplayable", True),
         (TryAgainLater("down"), "unavailable", True),
     ],
 )

@@ -55,7 +55,7 @@ def books(number: int = 1, **counts: Any) -> CategoryBooks:
 ALONE = {
     0: books(kept=8, failed=Counter({"gone": 2})),
     4: books(kept=7, failed=Counter({"gone": 3})),
-    5: books(failed=Counter({"timeout": 3}), retryable=3),
+    5: books(failed=Counter({"timeout": 3}), outages=3),
 }
 
 
@@ -87,21 +87,39 @@ def test_of_all_exit_codes_the_contracts_first_wins(by: int, aside: int, signal:
 
 
 @pytest.mark.parametrize(
-    ("kept", "failed", "retryable", "share", "code"),
+    ("kept", "failed", "outages", "share", "code"),
     [
         (0, 0, 0, 0.2, 0),
         (8, 2, 0, 0.2, 0),  # just the share
         (7, 2, 2, 0.2, 4),
         (9, 1, 0, 0.0, 4),
         (0, 5, 5, 1.0, 0),
-        (0, 5, 5, 0.2, 5),  # nothing but passing failures: another time, perhaps
+        (0, 5, 5, 0.2, 5),  # nothing came, and an outage is to blame for all of it
         (0, 5, 4, 0.2, 4),
         (1, 5, 5, 0.2, 4),
     ],
 )
-def test_the_share_of_failures(kept: int, failed: int, retryable: int, share: float, code: int) -> None:
-    entry = books(kept=kept, failed=Counter({"x": failed}), retryable=retryable)
+def test_the_share_of_failures(kept: int, failed: int, outages: int, share: float, code: int) -> None:
+    entry = books(kept=kept, failed=Counter({"x": failed}), outages=outages)
     assert exit_code(ending(entry), Run(failed_share=share)) == code
+
+
+@pytest.mark.parametrize(
+    ("reason", "due", "code"),
+    [
+        *((outage, True, 5) for outage in ("unavailable", "timeout", "connection", "http-503", "http-429")),
+        *((own, True, 4) for own in ("gone", "unplayable", "not-ready", "broken", "http-404", "http-5")),
+        ("timeout", False, 4),  # tried for the last time
+    ],
+)
+def test_a_lone_failure_is_an_outage_only_where_network_or_server_are_to_blame(
+    reason: str, due: bool, code: int
+) -> None:
+    entry = books()
+    entry.count("failed", reason, due=due)
+    assert exit_code(ending(entry), Run()) == code
+    entry.forget_decisions(1)
+    assert exit_code(ending(entry), Run()) == 0
 
 
 def test_the_share_is_one_of_all_categories_together() -> None:
