@@ -233,8 +233,7 @@ class Segment:
     duration_s: float  # its EXTINF
     byte_range: ByteRange | None = None
     init: InitSection | None = None
-    discontinuity: bool = False
-    program_date_time: datetime | None = None
+    program_date_time: datetime | None = None  # UTC of its first picture, if the playlist dates it
 
     def __post_init__(self) -> None:
         _require(self.start_s >= 0 and self.duration_s >= 0, "segment times are negative")

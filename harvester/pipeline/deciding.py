@@ -15,6 +15,7 @@ from harvester.pipeline.gone import ANOTHER_DAY, GONE
 from harvester.pipeline.sinks import Decision, Rendered, Sink
 from harvester.pipeline.work import Capped, Failed, Item, Measured, Result, Void
 from harvester.sampling.labels import label_of
+from harvester.sampling.playlist import later
 from harvester.stats import StageTimes
 from harvester.store.classes import ClassEntry
 from harvester.store.layout import frame_file_name
@@ -199,7 +200,7 @@ class Judge:
             source_id=source.id,
             broadcaster_id=source.broadcaster_id,
             offset_s=outcome.offset_s,
-            streamed_at=streamed_at(source, outcome.offset_s),
+            streamed_at=streamed_at(source, outcome.offset_s, measured.on_air),
             width=width,
             height=height,
             rendition=measured.rendition,
@@ -219,11 +220,13 @@ class Judge:
         )
 
 
-def streamed_at(source: Source, offset_s: float) -> datetime | None:
-    """When the picture was on air (UTC): known for archives alone, which begin with their broadcast."""
-    if isinstance(source, Vod) and source.type is VodType.ARCHIVE:
-        return source.created_at + timedelta(seconds=offset_s)
-    return None
+def streamed_at(source: Source, offset_s: float, on_air: datetime | None = None) -> datetime | None:
+    """When the picture was on air (UTC), None if unknown: as its playlist dates it (``on_air``), which knows of
+    breaks in the broadcast; else of archives, which begin with it. What was uploaded was never on air."""
+    if not isinstance(source, Vod) or source.type is VodType.UPLOAD:
+        return None
+    begun = source.created_at if source.type is VodType.ARCHIVE else None
+    return on_air or later(begun, offset_s)
 
 
 def moment_url(source: Source, offset_s: float) -> str:

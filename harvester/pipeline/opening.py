@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from harvester.config import Sample
@@ -16,7 +17,7 @@ from harvester.model import AccessUnit, Clip, Codec, Rendition, Segment, Source,
 from harvester.ports import Resolver
 from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, open_parts
 from harvester.sampling.plan import first_part
-from harvester.sampling.playlist import MediaPlaylist, parse_media_playlist
+from harvester.sampling.playlist import MediaPlaylist, later, parse_media_playlist
 from harvester.sampling.renditions import obstacle, order_renditions
 from harvester.stats import RequestKind
 from harvester.store.parts import Parts
@@ -32,11 +33,15 @@ _ABSENT = frozenset({401, 403, 404, 410})
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An access unit and where its picture stands in the source (s from its start)."""
+    """An access unit and where its picture stands in the source (s from its start).
+
+    ``on_air``: UTC of the picture, None where the source does not date it.
+    """
 
     unit: AccessUnit
     offset_s: float
     rendition: str
+    on_air: datetime | None = None
 
 
 class OpenSource(Protocol):
@@ -60,7 +65,8 @@ class OpenVod:
     async def read(self, target: Target) -> Located:
         segment = self._segments[target.item]
         unit = await self._reader.read(segment)
-        return Located(unit, segment.start_s + unit.moment_s, self._reader.rendition.name)
+        on_air = later(segment.program_date_time, unit.moment_s)
+        return Located(unit, segment.start_s + unit.moment_s, self._reader.rendition.name, on_air)
 
 
 class OpenClip:
@@ -130,7 +136,7 @@ class Opener:
         playlist = await self._playlist(rendition)
         starts_s = [segment.start_s for segment in playlist.segments]
         settled_s = playlist.total_s if playlist.ended else starts_s[-UNSETTLED_SEGMENTS:][0]
-        targets = self._targets(vod, Media(starts_s, settled_s, playlist.ended))
+        targets = await self._targets(vod, Media(starts_s, settled_s, playlist.ended))
         segments = {target.item: playlist.segments[target.item] for target in targets.values()}
         return OpenVod(targets, segments, SegmentReader(self._transport, rendition, self._heads))
 
@@ -140,7 +146,7 @@ class Opener:
         )
         text = answer.body.decode("utf-8", "replace")
         # 48 h take 0.1 s, the longest hostile one some seconds: other sources go on meanwhile.
-        playlist = await asyncio.to_thread(parse_media_playlist, text, rendition.url)
+        playlist = await asyncio.to_thread(parse_media_playlist, text, answer.url)
         if not playlist.segments:  # of a broadcast that has just begun there will be some
             reason = "no-segments" if playlist.ended else "not-ready"
             raise SourceError("its playlist holds no segments", reason=reason, retryable=not playlist.ended)
@@ -152,14 +158,15 @@ class Opener:
         )
         moments_s = [keyframe.moment_s for keyframe in reader.keyframes]
         length_s = min((s for s in (clip.duration_s, reader.duration_s) if s > 0), default=0.0)
-        return OpenClip(self._targets(clip, Media(moments_s, length_s, ended=True)), reader, rendition.name)
+        targets = await self._targets(clip, Media(moments_s, length_s, ended=True))
+        return OpenClip(targets, reader, rendition.name)
 
-    def _targets(self, source: Source, media: Media) -> dict[int, Target]:
+    async def _targets(self, source: Source, media: Media) -> dict[int, Target]:
         """The source's targets by number. What opening a part found is committed before one of them is decided."""
         known = self._parts.parts_of(source.category_id, source.kind, source.id)
         parts, targets = open_parts(source, known or (first_part(source, self._sample),), media, self._sample)
-        if parts != known:
-            self._parts.remember_opened(source, parts)
+        if parts != known:  # a commit waits for the disk: others go on meanwhile
+            await asyncio.to_thread(self._parts.remember_opened, source, parts)
         return targets
 
 

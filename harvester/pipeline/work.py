@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import datetime
 
 from harvester.config import Config
 from harvester.decode import open_decoder
@@ -43,7 +44,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A decoded and measured picture that waits for its turn to be decided."""
+    """A decoded and measured picture that waits for its turn to be decided. ``on_air``: as in Located."""
 
     k: int
     offset_s: float
@@ -51,6 +52,7 @@ class Measured:
     decoder: str
     picture: Picture
     measurement: Measurement
+    on_air: datetime | None = None
 
 
 Result = Void | Capped | Failed | Measured
@@ -142,7 +144,8 @@ class Worker:
             picture, measurement = await loop.run_in_executor(self._executor, self._look, located.unit)
         except TargetError as error:
             return Failed(error, whole_source=False)
-        return Measured(k, located.offset_s, located.rendition, self._decoders.name, picture, measurement)
+        name = self._decoders.name
+        return Measured(k, located.offset_s, located.rendition, name, picture, measurement, located.on_air)
 
     async def _read(self, source: Source, opened: OpenSource, k: int) -> Located:
         with self._times.waiting("network"):

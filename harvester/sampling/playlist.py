@@ -8,7 +8,7 @@ A media playlist is a list of URLs, each preceded by tags that describe it. What
     #EXT-X-PROGRAM-DATE-TIME:2026-11-01T...   wall clock of the next segment's first picture
     #EXTINF:10.000,                           duration of the next segment (s)
     #EXT-X-BYTERANGE:5000@100                 the next segment is this part of its URL
-    #EXT-X-DISCONTINUITY                      the next segment has other time stamps or parameters
+    #EXT-X-DISCONTINUITY                      the next segment has other time stamps, parameters or wall clock
     #EXT-X-GAP                                the next segment does not exist, though its time passes
     0.ts
     #EXT-X-ENDLIST                            nothing will be added: the broadcast is over
@@ -68,7 +68,8 @@ class MediaPlaylist:
 
 
 def parse_media_playlist(text: str, base_url: str) -> MediaPlaylist:
-    """The segments of the media playlist ``text`` that was fetched from ``base_url`` (absolute, http or https).
+    """The segments of the media playlist ``text`` that came from ``base_url`` (absolute, http or https; after
+    redirects).
 
     Raises :class:`MediaError`: ``corrupt`` when it is no media playlist or contradicts itself,
     ``unsupported-encryption`` when segments are encrypted.
@@ -103,7 +104,6 @@ class _Reader:
     duration: Decimal | None = None
     byte_range: tuple[int, int | None] | None = None
     gap: bool = False
-    discontinuity: bool = False
     map: str | None = None  # EXT-X-MAP in force, as it is written: tags that no segment uses are never read
     init: InitSection | None = None
     date: str | None = None  # PROGRAM-DATE-TIME of the next segment
@@ -141,11 +141,9 @@ class _Reader:
         duration_s = float(self.duration)
         clock = (self.date and _parse_date(self.date)) or self.clock
         if not self.gap:
-            self._add(
-                Segment(url, float(self.total), duration_s, byte_range, self._init(), self.discontinuity, clock)
-            )
+            self._add(Segment(url, float(self.total), duration_s, byte_range, self._init(), clock))
         self.total = _EXACT.add(self.total, self.duration)
-        self.clock = _later(clock, duration_s)
+        self.clock = later(clock, duration_s)
         self.duration, self.byte_range, self.date, self.gap = None, None, None, False
 
     def _add(self, segment: Segment) -> None:
@@ -153,7 +151,6 @@ class _Reader:
         if self.url_chars > MAX_URL_CHARS:
             raise MediaError(f"the URLs of the playlist have more than {MAX_URL_CHARS} characters")
         self.segments.append(segment)
-        self.discontinuity = False
 
     def _init(self) -> InitSection | None:
         """The init section in force."""
@@ -214,8 +211,7 @@ class _Reader:
         self.date = value
 
     def _read_discontinuity(self, _value: str) -> None:
-        self.discontinuity = True  # also a jump of the wall clock, unless the segment has its own date
-        self.clock = None
+        self.clock = None  # it jumps too, unless the segment has its own date
 
     def _read_gap(self, _value: str) -> None:
         self.gap = True
@@ -279,7 +275,8 @@ def _parse_date(value: str) -> datetime | None:
         return None
 
 
-def _later(clock: datetime | None, seconds: float) -> datetime | None:
+def later(clock: datetime | None, seconds: float) -> datetime | None:
+    """The wall clock so many seconds later; None if it is not known, or beyond the calendar."""
     try:
         return clock and clock + timedelta(seconds=seconds)
     except OverflowError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harvester.errors import FetchError
@@ -43,12 +43,17 @@ class StatusError(FetchError):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer. ``total_bytes``: size of the whole resource, None if the server does not tell."""
+    """A complete answer. ``total_bytes``: size of the whole resource, None if the server does not tell.
+
+    ``url``: where it came from after all redirects, which is what its relative URIs are relative to (RFC 3986
+    §5.1.3); "" if none are followed.
+    """
 
     status: int
     body: bytes = field(repr=False)
     total_bytes: int | None
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)  # case-insensitive
+    url: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,11 @@ class Wanted:
         return Wanted(self.kind, ByteRange(0, 1), 1, self.is_foreign)
 
     def checked(self, response: Response, url: URL) -> Response:
-        """The response, unless it is foreign."""
+        """The response, with the ``url`` it came from, unless it is foreign."""
         if self.is_foreign is not None and self.is_foreign(response.body):
             said = f"{where(url)}: something else than asked for came"
             raise FetchError(said, reason="foreign-body", status=response.status)
-        return response
+        return replace(response, url=str(url))
 
 
 def content_length(answer: aiohttp.ClientResponse) -> int | None:

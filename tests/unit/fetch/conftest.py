@@ -59,6 +59,9 @@ class FileServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.lstrip("/")
         misbehaviour = path.split("/")[0]
+        if misbehaviour == "moved":
+            self.log.append((path, 0, 0))
+            return web.Response(status=302, headers={"Location": path.removeprefix("moved")})
         status = {"refused": 403, "gone": 404, "failing": 503}.get(misbehaviour)
         if status or path not in self.files:
             self.log.append((path, 0, 0))

@@ -47,6 +47,21 @@ def test_only_of_an_archive_is_the_time_on_air_known(source: Source, known: bool
     assert streamed_at(source, 90.5) == (NOW + timedelta(seconds=90.5) if known else None)
 
 
+@pytest.mark.parametrize(
+    ("source", "known"),
+    [(vod(), True), (vod(kind=VodType.HIGHLIGHT), True), (vod(kind=VodType.UPLOAD), False), (clip(), False)],
+)
+def test_a_dated_playlist_knows_better(ledger: Ledger, source: Source, known: bool) -> None:
+    """A broadcast that broke off for an hour goes on in the same recording: its length says nothing of that."""
+    judging = judge(ledger)
+    on_air = NOW + timedelta(hours=1, seconds=90)
+    ruling = judging.decide(item(source, 2), replace(measured(1, k=2, offset_s=90), on_air=on_air))
+    assert ruling is not None
+    frame = judging.finish(ruling).frame
+    assert frame is not None
+    assert frame.streamed_at == (on_air if known else None)
+
+
 def test_a_kept_target_becomes_a_frame_with_its_provenance(ledger: Ledger) -> None:
     judging = judge(ledger)
     ruling = judging.decide(item(vod(7), 2), measured(1, k=2, offset_s=3661.25))

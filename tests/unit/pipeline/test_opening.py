@@ -3,24 +3,33 @@ segment with its own init section, and times that are the sums of EXTINF whateve
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import av
 import numpy as np
 import pytest
 
-from harvester.config import Decode, Sample
+from harvester.config import Config, Decode, Sample
 from harvester.decode import open_decoder
 from harvester.errors import FetchError, SourceError
-from harvester.model import Clip, Codec, Rendition, Source, Vod, VodType
+from harvester.model import Clip, Codec, Rendition, Source, Target, Vod, VodType
 from harvester.pipeline.opening import Located, Opener
+from harvester.pipeline.work import Decoders, Measured, OpenSources, Result, Worker
+from harvester.sampling.plan import Wish, plan_visits
+from harvester.stats import StageTimes
 from harvester.store.ledger import Ledger
 from tests.unit.fetch.conftest import GOP, World, encode, in_world, split_fragments
+from tests.unit.pipeline.conftest import visit
 
 __all__ = ["in_world"]  # the fixture
 
@@ -142,6 +151,89 @@ def test_byte_ranges_of_one_file_with_its_init_section_in_front(in_world: Callab
     assert sorted(opening.located) == [0, 2, 4]
     for moment_s, part in zip((0, 2, 4), (parts[0], parts[1], parts[3]), strict=True):
         assert_shows(opening.located[moment_s], init + part)
+
+
+def test_relative_uris_of_a_playlist_that_has_moved_are_relative_to_where_it_is(in_world: Callable) -> None:
+    """RFC 3986 §5.1.3: the URL that answered in the end, not the first one."""
+    init, parts = fragments(3, 2)
+    files = {f"new/place/{n}.mp4": data for n, data in enumerate(parts)} | {"new/init.mp4": init}
+    files["new/place/index-dvr.m3u8"] = playlist(
+        '#EXT-X-MAP:URI="../init.mp4"', "#EXTINF:2,", "0.mp4", "#EXTINF:2,", "1.mp4"
+    )
+    paths: list[str] = []
+
+    async def scenario(here: World) -> Opening:
+        opening = await opened(here, rendition(here.server.url("moved/new/place/index-dvr.m3u8")))
+        paths.extend(path for path, _, _ in here.server.log)
+        return opening
+
+    opening = in_world(files, scenario)
+    assert [path for path in paths if path.startswith("moved")] == ["moved/new/place/index-dvr.m3u8"] == paths[:1]
+    for moment_s, part in zip((0.0, 2.0), parts, strict=True):
+        assert_shows(opening.located[moment_s], init + part)
+
+
+def test_a_dated_segment_dates_its_picture(in_world: Callable) -> None:
+    files = {f"chunked/{n}.ts": transport_stream(n) for n in range(3)}
+    files["chunked/index-dvr.m3u8"] = playlist(
+        "#EXTINF:10,", "0.ts", "#EXT-X-PROGRAM-DATE-TIME:2026-11-01T12:00:00.500Z", "#EXTINF:10,", "1.ts",
+        "#EXT-X-PROGRAM-DATE-TIME:9999-12-31T23:59:59Z", "#EXTINF:10,", "2.ts",
+    )  # fmt: skip
+    opening = in_world(files, lambda here: opened(here, rendition(here.server.url("chunked/index-dvr.m3u8"))))
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert {moment_s: located.on_air for moment_s, located in opening.located.items()} == {
+        0.0: None,
+        10.0: datetime(2026, 11, 1, 12, 0, 0, 500_000, tzinfo=UTC),
+        20.0: last,
+    }
+    assert measured_by_a_worker(opening.located[10.0]).on_air == opening.located[10.0].on_air
+
+
+@dataclass(eq=False)
+class Read:
+    """An open source that is read already."""
+
+    located: Located
+    targets: Mapping[int, Target] = field(default_factory=lambda: {0: Target(0, 0, 0.0)})
+
+    async def read(self, target: Target) -> Located:
+        return self.located
+
+
+def measured_by_a_worker(located: Located) -> Measured:
+    async def take(executor: Executor) -> Result:
+        opener = cast("Any", SimpleNamespace(open=AsyncMock(return_value=Read(located))))
+        sources, decoders = OpenSources(opener, cast("Any", None)), Decoders(Config())
+        return await Worker(sources, executor, decoders, StageTimes()).take(visit(vod()), 0, lambda: None)
+
+    with ThreadPoolExecutor(1) as executor:
+        result = asyncio.run(take(executor))
+    assert isinstance(result, Measured)
+    return result
+
+
+def test_what_opening_finds_is_committed_off_the_event_loop(in_world: Callable) -> None:
+    """Other sources go on while the disk is waited for."""
+    threads: list[int] = []
+
+    class Watched(Ledger):
+        def remember_opened(self, *arguments: Any) -> None:
+            threads.append(threading.get_ident())
+            super().remember_opened(*arguments)
+
+    async def scenario(here: World) -> int:
+        offered = Offered([rendition(here.server.url("chunked/index-dvr.m3u8"))])
+        ledger = Watched(None)
+        source = vod()
+        visits = plan_visits(1, [Wish(source)], EVERY)
+        ledger.commit_pass(1, "7", "vod", opened_at=NOW, planned_at=NOW, listing={}, visits=visits)
+        await Opener(offered, here.transport, EVERY, (Codec.H264,), ledger).open(source)
+        assert ledger.parts_of("7", "vod", source.id)[0].opened is not None
+        return threading.get_ident()
+
+    loop_thread = in_world(whole("chunked", 5), scenario)
+    assert len(threads) == 1
+    assert loop_thread not in threads
 
 
 def test_time_stamps_that_begin_again_or_wrap_do_not_move_a_picture(in_world: Callable) -> None:

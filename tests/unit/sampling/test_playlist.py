@@ -109,7 +109,6 @@ def test_an_init_section_holds_for_all_that_follows_until_the_next():
     second = InitSection(urljoin(FOLDER, "../init-1.mp4"))
     third = InitSection(FOLDER + "i.mp4", ByteRange(0, 600))
     assert [s.init for s in playlist.segments] == [None, first, first, first, second, third]
-    assert [s.discontinuity for s in playlist.segments] == [False, False, False, True, False, False]
 
 
 def test_a_gap_has_time_but_no_segment():
@@ -117,7 +116,6 @@ def test_a_gap_has_time_but_no_segment():
         "#EXTINF:10,", "0.ts", "#EXT-X-DISCONTINUITY", "#EXT-X-GAP", "#EXTINF:5.5,", "1.ts", "#EXTINF:10,", "2.ts"
     )
     assert [(s.url, s.start_s) for s in playlist.segments] == [(FOLDER + "0.ts", 0), (FOLDER + "2.ts", 15.5)]
-    assert playlist.segments[1].discontinuity
     assert playlist.total_s == 25.5
 
 
@@ -285,7 +283,6 @@ def streamlink_segments(text: str) -> list[tuple[object, ...]]:
         (
             s.uri,
             s.duration,
-            s.discontinuity,
             s.map and (s.map.uri, s.map.byterange and (s.map.byterange.range, s.map.byterange.offset or 0)),
             s.byterange and (s.byterange.range, s.byterange.offset),
         )
@@ -298,7 +295,6 @@ def as_oracle(segment: Segment) -> tuple[object, ...]:
     return (
         segment.url,
         segment.duration_s,
-        segment.discontinuity,
         init and (init.url, init.byte_range and (init.byte_range.length, init.byte_range.start)),
         part and (part.length, part.start),
     )

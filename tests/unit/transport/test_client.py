@@ -171,6 +171,7 @@ def test_redirect_is_followed_and_counted() -> None:
             url = server.base + "/redirects?to=/good"
             response = await transport.get(url, kind=MEDIA, byte_range=ByteRange(3, 4), limit_bytes=10)
         assert response.body == CONTENT[3:7]
+        assert response.url == server.base + "/good"
         assert traffic.requests[MEDIA] == 2
 
     run(test)
