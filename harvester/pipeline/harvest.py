@@ -235,7 +235,8 @@ class Harvest:
         books.listed = found.listed
         if (suspicion := stage.lister.suddenly_empty(category, request, found)) is not None:
             self.result.errors.append(suspicion)
-        if not found.wishes:
+        if not found.wishes:  # there will be no pass to commit it with
+            stage.ledger.end_growing(found.ended)
             books.note = "no sources listed" if found.nothing else "no new sources"
         return found
 
@@ -254,6 +255,7 @@ class Harvest:
             planned_at=clock.start,
             listing=listing,
             visits=visits,
+            ended=found.ended,
         )
         return OpenPass(pass_id)
 

@@ -15,7 +15,7 @@ from harvester.errors import TryAgainLater, UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
 from harvester.pipeline.naming import category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
-from harvester.sampling.parts import next_part
+from harvester.sampling.parts import is_over, next_part
 from harvester.sampling.plan import Wish
 from harvester.store.ledger import Ledger
 from harvester.text import printable
@@ -64,11 +64,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Sources of a category's new pass, and why others were left out. ``listed``: by kind."""
+    """Sources of a category's new pass, and why others were left out. ``listed``: by kind; ``ended``: sources that
+    had not ended when they were last sampled, and will give no more."""
 
     wishes: tuple[Wish, ...]
     left_out: Counter[str] = field(default_factory=Counter)
     listed: dict[str, Listed] = field(default_factory=dict)
+    ended: tuple[Source, ...] = ()
 
     @property
     def sources(self) -> int:
@@ -176,7 +178,9 @@ class Lister:
             left_out["filtered"] += listing.seen - len(listing.sources) - listing.known - listing.cut
         chosen = {(wish.source.kind, wish.source.id) for wish in wishes}
         due = (w for w in self.retries(category, request) if (w.source.kind, w.source.id) not in chosen)
-        return Found((*wishes, *due), +left_out, {kind: Listed.of(listing) for kind, listing in listings.items()})
+        ended = tuple(s for s in sources if (s.kind, s.id) not in chosen and self._is_over(s, growing))
+        listed = {kind: Listed.of(listing) for kind, listing in listings.items()}
+        return Found((*wishes, *due), +left_out, listed, ended)
 
     async def _listings(
         self, category: Category, request: Request, known: set[tuple[SourceKind, str]]
@@ -270,6 +274,14 @@ class Lister:
         parts = self.ledger.parts_of(source.category_id, source.kind, source.id)
         part = next_part(source, parts, self.clock.start - planned_at, self.sample)
         return None if part is None else Wish(source, part=part)
+
+    def _is_over(self, source: Source, growing: Mapping[tuple[SourceKind, str], datetime]) -> bool:
+        """True if a source that had not ended, and has nothing to be visited for now, will never have."""
+        planned_at = growing.get((source.kind, source.id))
+        if planned_at is None:
+            return False
+        parts = self.ledger.parts_of(source.category_id, source.kind, source.id)
+        return is_over(source, parts, self.clock.start - planned_at, self.sample)
 
 
 def _ids(sources: set[tuple[SourceKind, str]], kind: SourceKind) -> frozenset[str]:

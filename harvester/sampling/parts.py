@@ -76,6 +76,17 @@ def next_part(source: Source, parts: Sequence[Part], waited: timedelta, sample: 
     )
 
 
+def is_over(source: Source, parts: Sequence[Part], waited: timedelta, sample: Sample) -> bool:
+    """True if no part will follow ``parts`` of a source that had not ended and has no next one now.
+
+    Its cap is used up, or it has ended meanwhile: for :data:`REST` or longer its listing has hardly grown, not by
+    what is worth a visit nor by half the time that has passed, as a broadcast that goes on has.
+    """
+    grown_s = source.duration_s - parts[-1].listed_s
+    stands_still = waited >= REST and grown_s <= min(sample.min_growth_s, waited.total_seconds() / 2)
+    return stands_still or given_out(parts) >= cap_of(source, sample)
+
+
 def _in_vain(part: Part) -> bool:
     """True if a further visit found nothing."""
     return part.first_k > 0 and part.opened is not None and not part.opened.targets

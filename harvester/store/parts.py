@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,6 +56,18 @@ class Parts:
                             *(source.category_id, source.kind, source.id, part.first_k),
                         ),
                     )
+
+    def end_growing(self, sources: Iterable[Source]) -> None:
+        """Take note that these sources, which had not ended when they were last sampled, will give no more."""
+        with self._database.transaction():
+            self.mark_ended(sources)
+
+    def mark_ended(self, sources: Iterable[Source]) -> None:
+        """:meth:`end_growing`, inside a transaction."""
+        self._database.executemany(
+            "UPDATE parts SET ended = 1 WHERE category_id = ? AND kind = ? AND source_id = ? AND ended = 0",
+            [(source.category_id, source.kind, source.id) for source in sources],
+        )
 
     def plan_part(self, source: Source, part: Part, planned_at: datetime) -> None:
         """Take up a part, unless it is known; inside a transaction."""

@@ -54,11 +54,12 @@ class Passes(Parts):
         planned_at: datetime,
         listing: Mapping[str, Any],
         visits: Iterable[Visit],
+        ended: Iterable[Source] = (),
     ) -> int:
         """Close the listing of a pass: its sources and visits, in one transaction. Returns the number of visits.
 
         ``planned_at``: start of the run, which is all that a later plan may know of when this one was made.
-        Failures that its retry visits take up are due no more.
+        Failures that its retry visits take up are due no more. ``ended``: sources as of :meth:`end_growing`.
         """
         count = 0
         with self._database.transaction():
@@ -69,6 +70,7 @@ class Passes(Parts):
             for visit in visits:
                 self._insert_visit(category_id, visit, planned_at)
                 count += 1
+            self.mark_ended(ended)
         return count
 
     def finish_pass(self, pass_id: int) -> None:

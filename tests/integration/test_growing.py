@@ -192,6 +192,35 @@ def test_growth_below_the_useful_amount_is_not_worth_a_visit(nights: Callable[..
     assert not [entry for entry in night.server.log.entries() if entry.kind in ("gql", "playlist", "media")]
 
 
+@pytest.mark.parametrize("failing", [False, True])
+def test_one_that_ended_soon_after_it_was_sampled_is_done_with(
+    nights: Callable[..., Nights], failing: bool
+) -> None:
+    """Nothing worth a visit has come to it by the next night: from then on it is one of the known; what failed of
+    it comes back all the same."""
+    night = nights()
+
+    def growing() -> set[str]:
+        ledger = Ledger(night.out / ".harvester" / "ledger.sqlite3", readonly=True)
+        with closing(ledger):
+            return {source_id for _, source_id in ledger.growing_sources(night.video.game.id)}
+
+    if failing:
+        night.server.inject(Fault(path=r"/2\d\.ts$", status=500, times=0))
+    failed = night.run(LENGTH_S - 10, HARVESTER_RUN_FAILED_SHARE="1").json["failed"]
+    assert bool(failed) == failing
+    night.server.faults.clear()
+    assert growing() == {night.video.id}
+    night.run(LENGTH_S - 5)
+    assert growing() == {night.video.id}  # it may go on
+    ended = night.run(NEXT_NIGHT_S)
+    assert ended.json["planned"] == sum(failed.values())
+    assert growing() == set()
+    third = night.run(NEXT_NIGHT_S + 24 * 3600)
+    assert third.json["categories"][night.video.game.id]["listed"]["vod"]["known"] == 1
+    night.verified()
+
+
 def test_a_failure_of_the_first_night_comes_back_beside_what_has_been_added(nights: Callable[..., Nights]) -> None:
     night = nights()
     night.server.inject(Fault(path=r"/2\d\.ts$", status=500, times=0))

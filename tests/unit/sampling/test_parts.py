@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harvester.config import Sample
 from harvester.model import Clip, Source, Span, Target, Vod, VodType
-from harvester.sampling.parts import REST, Media, next_part, open_parts
+from harvester.sampling.parts import REST, Media, is_over, next_part, open_parts
 from harvester.sampling.plan import Opened, Part, first_part, given_out, guarded_span, pick_targets, target_limit
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -48,6 +48,38 @@ def test_a_whole_vod_has_the_targets_it_always_had() -> None:
     assert list(targets) == [target.k for target in targets.values()]
     assert parts[0].opened == Opened(guarded_span(3600, SAMPLE), 40, True)
     assert next_part(vod(7200), parts, NIGHT, SAMPLE) is None
+
+
+@pytest.mark.parametrize(
+    ("grown_s", "waited", "over"),
+    [
+        (0, REST, True),
+        (0, REST - timedelta(seconds=1), False),
+        (300, NIGHT, True),
+        (600, NIGHT, True),
+        (601, NIGHT, False),
+        (-50, NIGHT, True),  # parts of it were deleted
+    ],
+)
+def test_what_hardly_grows_for_hours_has_ended(grown_s: float, waited: timedelta, over: bool) -> None:
+    parts, _ = opened(3600, segments(3600, ended=False))
+    assert is_over(vod(3600 + grown_s), parts, waited, SAMPLE) == over
+
+
+def test_a_broadcast_that_goes_on_is_not_over_however_much_growth_is_wanted() -> None:
+    patient = Sample(max_per_vod=40, min_spacing_s=10, min_growth_s=20 * 3600)
+    parts, _ = opened(3600, segments(3600, ended=False), patient)
+    grown = vod(3600 + 10 * 3600)
+    assert next_part(grown, parts, timedelta(hours=10), patient) is None
+    assert not is_over(grown, parts, timedelta(hours=10), patient)
+    assert is_over(grown, parts, timedelta(hours=24), patient)
+
+
+def test_a_source_whose_cap_is_used_up_is_over_however_it_grows() -> None:
+    parts, _ = opened(3600, segments(3600, ended=False))
+    small = SAMPLE.model_copy(update={"max_per_vod": given_out(parts)})
+    assert not is_over(vod(9000), parts, NIGHT, SAMPLE)
+    assert is_over(vod(9000), parts, timedelta(0), small)
 
 
 def test_media_shorter_than_listed_moves_the_end_guard() -> None:

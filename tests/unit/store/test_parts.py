@@ -49,6 +49,26 @@ def test_a_pass_plans_the_first_part_and_opening_finds_out_about_it_once() -> No
     assert ledger.parts_of("8", "vod", "1") == ledger.parts_of("7", "clip", "1") == ()
 
 
+def test_what_has_ended_grows_no_more_and_keeps_its_parts() -> None:
+    ledger = Ledger(None)
+    for mark_ended in (
+        lambda: ledger.end_growing([VOD]),
+        lambda: ledger.commit_pass(
+            9, "7", "vod", opened_at=NOW, planned_at=NOW, listing={}, visits=[], ended=[VOD]
+        ),
+    ):
+        ledger = Ledger(None)
+        commit(ledger, Wish(VOD))
+        ledger.end_growing([VOD])  # nothing is known of it yet: that it has ended neither
+        assert ledger.parts_of("7", "vod", "1")[0].opened is None
+        ledger.remember_opened(VOD, [replace(first_part(VOD, SAMPLE), opened=FOUND)])
+        ledger.end_growing([replace(VOD, id="2")])
+        assert ledger.growing_sources("7") == {("vod", "1"): NOW}
+        mark_ended()
+        assert ledger.growing_sources("7") == {}
+        assert ledger.parts_of("7", "vod", "1")[0].opened == replace(FOUND, ended=True)
+
+
 def test_a_further_part_is_visited_under_its_own_numbers_and_leaves_older_failures_due() -> None:
     ledger = Ledger(None)
     commit(ledger, Wish(VOD))
