@@ -12,9 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+#: A terminal that is closed asks for what SIGTERM asks for. None where the platform has no such signal.
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where no run is under way that could end cleanly."""
+    """SIGTERM or a hang-up, where no run is under way that could end cleanly."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,15 +40,23 @@ def stopped_code(stopped: BaseException) -> int:
     return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
 
 
+def terminating() -> tuple[signal.Signals, ...]:
+    """The signals that ask a command to terminate; not a hang-up that it was told to ignore (``nohup``)."""
+    if HANGUP is None or signal.getsignal(HANGUP) is signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return (signal.SIGTERM, HANGUP)
+
+
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as SIGINT does: with its line and its exit code."""
+    """SIGTERM and a hang-up end a command as SIGINT does: with its line and its exit code."""
 
     def terminate(_number: int, _frame: object) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, terminate) for number in terminating()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from harvester.cli import HANGUP, terminating
 from harvester.cli.options import Terminal, asked, common, wanted
 from harvester.cli.progress import show
 from harvester.clock import Clock
@@ -142,15 +143,21 @@ def _pictured(session: _Session, opened: OpenDataset) -> Path | None:
 
 @contextmanager
 def _signals(harvest: Harvest) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run cleanly; a second one ends the process at once."""
+    """SIGINT, SIGTERM and a hang-up end the run cleanly; a second SIGINT or SIGTERM ends the process at once.
+
+    A hang-up is told like SIGTERM; who closes a terminal sends it twice, by way of the kernel and of the shell.
+    """
     loop = asyncio.get_running_loop()
 
     def ask(number: int) -> None:
+        if number == HANGUP:
+            harvest.stop.ask("interrupted", signal_number=signal.SIGTERM)
+            return
         harvest.stop.ask("interrupted", signal_number=number)
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, *terminating())
     before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         loop.add_signal_handler(number, ask, number)

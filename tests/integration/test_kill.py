@@ -144,19 +144,27 @@ def test_a_signal_does_not_wait_for_a_server_that_hangs(worlds: Worlds, tmp_path
         (signal.SIGINT, "media 3"),
         (signal.SIGTERM, "media 9"),
         (signal.SIGINT, "media 16"),
+        (signal.SIGHUP, "gql 1"),
+        (signal.SIGHUP, "media 5"),
     ],
 )
 def test_stopped_by_a_signal(
     plain: Case, slow: dict[str, Harvesting], number: signal.Signals, moment: str, tmp_path: Path
 ) -> None:
-    """The run says that it was interrupted; its books sum; the next one goes on to the very same dataset."""
+    """The run says that it was interrupted; its books sum; the next one goes on to the very same dataset.
+
+    A terminal that is closed sends SIGHUP twice, and is told like SIGTERM.
+    """
     harvesting, root = slow["plain"], tmp_path / "set"
     harvesting.server.log.clear()
     pid = harvesting.start(root)
     _wait_for(harvesting, moment)
-    os.kill(pid, number)
+    for _ in range(2 if number is signal.SIGHUP else 1):
+        os.kill(pid, number)
+        time.sleep(0.02)
     done = harvesting.processes.wait(pid)
-    assert (done.code, done.report["status"]) == (128 + number, "interrupted"), done.err[-2000:]
+    told = signal.SIGTERM if number is signal.SIGHUP else number
+    assert (done.code, done.report["status"]) == (128 + told, "interrupted"), done.err[-2000:]
     assert done.report["exit_code"] == done.code
     if (root / "classes.json").exists():
         check_books(root, done.report)
