@@ -9,11 +9,13 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,12 @@ class Encodes:
     """The cache folder. ``folder`` None: one of the platform's temp, private to the user. Thread-safe."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or Path(tempfile.gettempdir()) / f"harvester-sandbox-{getpass.getuser()}"
+        self._given = folder
+
+    @cached_property
+    def _folder(self) -> Path:
+        """The cache folder, found when it is first needed."""
+        return self._given or private_folder()
 
     def prepare(self, pieces: Iterable[Piece]) -> int:
         """Make every encode of ``pieces`` that is missing; returns how many."""
@@ -75,6 +82,20 @@ class Encodes:
         recipe = (_encoding(piece, height), piece.session.seconds, stamp, piece.drawing)
         text = repr((ENCODE_VERSION, _content(piece.session.files[0].path), recipe))
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.mp4"
+
+
+def private_folder() -> Path:
+    """The folder of the platform's temp that the user's processes share; a new one where it cannot be trusted.
+
+    Its name can be guessed: whoever makes it first, or a link in its place, could put in video of their own.
+    """
+    folder = Path(tempfile.gettempdir()) / f"harvester-sandbox-{getpass.getuser()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
 
 
 @cache

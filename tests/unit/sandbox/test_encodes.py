@@ -1,3 +1,5 @@
+import os
+import tempfile
 from dataclasses import replace
 from fractions import Fraction
 
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 
 from harvester.model import Codec
-from harvester.sandbox.encodes import Encodes, draw_menu
+from harvester.sandbox.encodes import Encodes, draw_menu, private_folder
 from harvester.sandbox.footage import FootageFile, read_index
 from harvester.sandbox.media import Reel
 from harvester.sandbox.stamp import Stamp, read_stamp
@@ -55,6 +57,41 @@ def test_files_differ_where_the_recipe_does_and_only_there(tmp_path, piece):
     assert encodes.prepare(again) == 11
     assert encodes.prepare([replace(piece, coding=None, stamp_category=None)]) == 0  # the footage itself
     assert not list(tmp_path.glob("*.*.mp4")), "nothing unfinished stays"
+
+
+def test_the_users_own_folder_is_shared_and_private(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = private_folder()
+    assert (folder.parent, folder.stat().st_mode & 0o777) == (tmp_path, 0o700)
+    assert private_folder() == folder
+
+
+@pytest.mark.parametrize("trap", ["open to others", "link", "dangling link", "file"])
+def test_a_folder_that_others_may_have_made_is_not_used(tmp_path, monkeypatch, trap):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = private_folder()
+    folder.rmdir()
+    elsewhere = tmp_path / "elsewhere"
+    if trap == "open to others":
+        folder.mkdir()
+        folder.chmod(0o755)
+    elif trap == "file":
+        folder.touch(0o700)
+    else:
+        folder.symlink_to(elsewhere)
+        if trap == "link":
+            elsewhere.mkdir(mode=0o700)
+    found = private_folder()
+    assert (found.parent, found.stat().st_mode & 0o777) == (tmp_path, 0o700)
+    assert found not in (folder, elsewhere)
+
+
+def test_a_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = private_folder()
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    assert private_folder() != folder
 
 
 def test_a_failed_encode_leaves_nothing(tmp_path, piece):
