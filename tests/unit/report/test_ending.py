@@ -107,7 +107,7 @@ def test_the_share_of_failures(kept: int, failed: int, outages: int, share: floa
 @pytest.mark.parametrize(
     ("reason", "due", "code"),
     [
-        *((outage, True, 5) for outage in ("unavailable", "timeout", "connection", "http-503", "http-429")),
+        *((outage, True, 5) for outage in ("unavailable", "refused", "timeout", "http-503", "http-429")),
         *((own, True, 4) for own in ("gone", "unplayable", "not-ready", "broken", "http-404", "http-5")),
         ("timeout", False, 4),  # tried for the last time
     ],
