@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harvester.errors import FetchError, MediaError, NeedMoreData
 from harvester.fetch.front import Front
+from harvester.fetch.turns import Turns
 from harvester.media import fmp4, mpegts
 from harvester.model import AccessUnit, InitSection, Rendition, Segment
 from harvester.stats import RequestKind
@@ -38,8 +39,8 @@ _TS_PACKET, _TS_SYNC = 188, 0x47
 _UNMUTED = re.compile(r"-unmuted(\.\w+)$", re.ASCII)
 _REFUSED = frozenset([403, 404])
 
-#: Heads of one source under way at a time, as many as the polite number of connections. How much to ask for is
-#: decided when a head's turn comes; without turns a whole window of heads was asked for by what one had told.
+#: Heads of one source under way at a time in the end: as many as the polite number of connections. How much to ask
+#: for is decided when a head's turn comes; without turns a whole window was asked for by what one head told.
 HEADS_IN_FLIGHT = 4
 
 
@@ -52,9 +53,7 @@ class SegmentReader:
         self._sizes = heads.source(rendition)
         self._inits: OrderedDict[InitSection, fmp4.Init] = OrderedDict()
         self._one_init = asyncio.Lock()
-        self._first = asyncio.Lock()
-        self._turns = asyncio.Semaphore(HEADS_IN_FLIGHT)
-        self._tried = False
+        self._turns = Turns(HEADS_IN_FLIGHT)
         self._prefers_muted = False
 
     async def read(self, segment: Segment) -> AccessUnit:
@@ -62,13 +61,6 @@ class SegmentReader:
 
         Raises :class:`FetchError` when its bytes do not come, :class:`MediaError` when they hold no picture.
         """
-        if not self._tried:  # the very first goes alone: the others learn from it how much to ask for
-            async with self._first:
-                if not self._tried:
-                    try:
-                        return await self._read(segment)
-                    finally:
-                        self._tried = True
         async with self._turns:
             return await self._read(segment)
 

@@ -78,11 +78,11 @@ def test_after_a_miss_only_what_is_missing_is_fetched(in_world, ts_segments, ren
 def test_the_very_first_head_goes_alone_then_many_run_at_once(in_world, ts_segments, rendition):
     async def scenario(here):
         reader = SegmentReader(here.transport, rendition, HeadSizes())
-        reads = [reader.read(segment(here.server.url(f"vod/{i}.ts"), i)) for i in range(6)]
+        reads = [reader.read(segment(here.server.url(f"vod/{i}.ts"), i)) for i in range(18)]
         await asyncio.gather(*reads)
         return here.server
 
-    server = in_world(ts_files("vod", ts_segments), scenario)
+    server = in_world(ts_files("vod", 3 * ts_segments), scenario)
     assert server.log[0][0] == "vod/0.ts"
     second = next(i for i, (path, _, _) in enumerate(server.log) if path != "vod/0.ts")
     assert all(path != "vod/0.ts" for path, _, _ in server.log[second:])
