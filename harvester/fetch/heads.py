@@ -35,13 +35,26 @@ weights, spreads and smear below lie on a plateau: a third more or less of each,
 bytes + 1.7 x requests by under 0.015.
 
 With the price that follows, from the second head of a source on, on 21 of these streams as 2-s and as 10-s
-segments, on the even half of them, and on 30 longer sources of several scenes and 5 to 60 frames a second::
+segments, on the even half of them, and on 30 longer sources of several scenes and 5 to 60 frames a second. Not all
+heads of a source are asked for at once: the more have come, the more are under way
+(:class:`~harvester.fetch.turns.Turns`)::
 
-                          2-s segments     10-s segments    even half        many scenes
-    fixed price 2.7       1.42  1.101      1.43  1.102      1.34  1.048      1.63  1.086
-    as it stands          1.43  1.085      1.44  1.078      1.32  1.048      1.70  1.067
+                                        2-s segments   10-s segments  even half      many scenes
+    fixed price 2.7, four at a time     1.42  1.101    1.43  1.102    1.34  1.048    1.63  1.086
+    price that follows, four            1.43  1.085    1.44  1.078    1.32  1.048    1.70  1.067
+    price and turns, as it stands       1.42  1.067    1.45  1.071    1.30  1.044    1.69  1.070
+    same, less each recording's start   1.42  1.066    1.43  1.063
 
 "Many scenes" has no good answer: its best single ask in hindsight takes 1.44 and 1.087.
+
+Tried on 88 streams, a half of the games for choosing and the other for judging, and left, for bytes at 1.065
+requests stayed within 0.5 % of 1.431 on the other half: weights over 3, 10, 40 s and all time, mixed by how
+well each foretold the source so far (1.429); a normal of 16 or 32 points, out to 2.2 sigma (1.431); the mean's
+own variance (1.437). The best of 24 settings chosen for each source in hindsight would save 0.03 requests. And
+what else is known of a source says nothing that its heads do not: keyframes relative to the bit rate spread
+between sources as widely as keyframes do (sigma of the log 0.44 to 0.61 and 0.43 to 0.57), and the size of a
+segment, which its first answer tells, goes with that of its head only loosely (correlation 0.26 and 0.49 in the
+two halves).
 """
 
 from __future__ import annotations

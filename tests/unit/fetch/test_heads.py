@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harvester.fetch.heads import MISSES, SMALLEST_ASK, HeadSizes, SourceHeads
 from harvester.fetch.indexes import IndexSizes
+from harvester.fetch.segments import HEADS_IN_FLIGHT
 from harvester.model import Rendition
 
 P720 = Rendition("720p30", "http://127.0.0.1/x", 1280, 720, 30.0, 3_000_000, "avc1.4D0020,mp4a.40.2")
@@ -84,29 +85,37 @@ def visits(rng: random.Random) -> list[tuple[str, float, int]]:
     return [visit for turn in range(10) for lane in lanes for visit in lane[4 * turn : 4 * turn + 4]]
 
 
-def test_bytes_and_requests_of_a_mixed_world_stay_in_their_bounds():
-    """Measured 1.424 x the access units' bytes and 1.061 requests a head, after the first four of each source.
+def mixed_world(seed: int, first: int) -> tuple[int, float, int, int]:
+    """(bytes, access units' bytes, requests, targets) from head number ``first`` of each source on.
+
+    Of each source one more head is under way with each two that have come, four in the end.
+    """
+    run, seen = HeadSizes(), {}
+    sent = units = requests = targets = 0
+    for name, moment_s, size in visits(random.Random(seed)):
+        source, waiting, count = seen.setdefault(name, (run.source(P720), [], [0]))
+        while len(waiting) >= min(HEADS_IN_FLIGHT, 1 + source.count // 2):
+            source.learn(*waiting.pop(0))
+        held, asked = fetch(source, moment_s, size)
+        waiting.append((moment_s, size))
+        if count[0] >= first:
+            sent, units = sent + held, units + size * UNIT_SHARE
+            requests, targets = requests + asked, targets + 1
+        count[0] += 1
+    return sent, units, requests, targets
+
+
+@pytest.mark.parametrize(("first", "most_bytes", "most_requests"), [(1, 1.44, 1.08), (4, 1.44, 1.07)])
+def test_bytes_and_requests_of_a_mixed_world_stay_in_their_bounds(first, most_bytes, most_requests):
+    """Measured 1.424 x the access units' bytes and 1.066 requests a head from the second head of each source on,
+    1.417 and 1.058 from the fifth.
 
     Half of these sources jump between menus, loading and play; mean plus 1.5 sigma takes 1.6 and 1.05 here.
     """
-    sent = units = requests = targets = 0
-    for seed in range(2):
-        run, seen, waiting = HeadSizes(), {}, []
-        for name, moment_s, size in visits(random.Random(seed)):
-            first = name not in seen
-            source, count = seen.setdefault(name, [run.source(P720), 0])
-            held, asked = fetch(source, moment_s, size)
-            waiting.append((source, moment_s, size))
-            while waiting and (first or len(waiting) > 3):  # four in flight, the first alone
-                source, *learnt = waiting.pop(0)
-                source.learn(*learnt)
-            seen[name][1] += 1
-            if count >= 4:
-                sent, units = sent + held, units + size * UNIT_SHARE
-                requests, targets = requests + asked, targets + 1
+    sent, units, requests, targets = map(sum, zip(*(mixed_world(seed, first) for seed in range(2)), strict=True))
     assert targets > 1000
-    assert sent / units <= 1.44
-    assert requests / targets <= 1.075
+    assert sent / units <= most_bytes
+    assert requests / targets <= most_requests
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.2, 0.3])
