@@ -3,13 +3,17 @@
 Publishing (invariants §1)::
 
     stage      .harvester/staging/<n>/data/... images and new metadata, flushed; then intent.json, flushed
-    move       into data/: whole folders where there is none yet, else images first, then metadata
+    move       into data/: whole folders where there is none yet, else images first, then metadata (of a large
+               split only the new rows, beside it: :mod:`harvester.store.metadata`)
     commit     the caller's one ledger transaction: from here on the batch is part of the dataset
     clean up   the staging folder
 
 A kill before *commit* leaves an intent whose images the ledger does not know: :meth:`Dataset.recover` takes them
 out again, metadata first. So every metadata row has its complete image at every instant, and after recovery the
 images are those of committed rows. A folder appears and leaves with its images inside: none is ever empty.
+
+Rows that stand beside the metadata are listed by :meth:`Dataset.complete`, at the end of a run, or else by the
+recovery at the next start. They lie with the images, not with the ledger: who deletes that loses none of them.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -35,8 +39,8 @@ from harvester.store.disk import (
     write_all_durably,
     write_durably,
 )
-from harvester.store.layout import Layout, check_file_name, frame_file_name, is_file_name, shown
-from harvester.store.metadata import SplitRows
+from harvester.store.layout import METADATA, Layout, check_file_name, frame_file_name, is_file_name, shown
+from harvester.store.metadata import SplitRows, files_beside, name_beside
 from harvester.store.placing import place, withdraw_images, withdraw_split
 from harvester.store.tombstones import Tombstones
 
@@ -53,6 +57,18 @@ class RecoveryReport:
     changes: int = 0  # unfinished batches and removals
     kept: int = 0  # frames of them that the ledger has committed
     withdrawn: tuple[str, ...] = ()  # file names that it has not, now gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The rows that a split will have, and the first of them that is to be written (0: all, as one file)."""
+
+    rows: SplitRows
+    first: int
+
+    @property
+    def file_name(self) -> str:
+        return name_beside(self.first) if self.first else METADATA
 
 
 class Dataset:
@@ -96,15 +112,28 @@ class Dataset:
         self._require_recovered()
         for frame, jpeg in batch:
             self._check(frame, jpeg)
-        rows = self._rows_with(batch)
+        changes = self._changes_of(batch)
         with changing(self.paths.root):
             work = self._begin()
-            _stage(work, batch, rows)
+            _stage(work, batch, changes)
             place(work / "data", self.paths.data)
-            self._rows |= rows
+            self._rows |= {split: change.rows for split, change in changes.items()}
         commit()
         with changing(self.paths.root):
+            self._tidy(split for split, change in changes.items() if not change.first)
             self._end(work)
+
+    def complete(self) -> None:
+        """List every row that stands beside its metadata. Raises :class:`MachineError` (then recover())."""
+        self._require_recovered()
+        with changing(self.paths.root):
+            beside = [split for split, rows in self._rows.items() if rows.in_file < len(rows)]
+            if beside:
+                work = self._begin()
+                for split in beside:
+                    self._rewrite(split, self._rows[split], work)
+                self._end(work)
+            self._tidy(SPLITS)
 
     def remove(
         self, file_names: Collection[str], commit_leaving: Callable[[], None], commit_left: Callable[[], None]
@@ -135,6 +164,7 @@ class Dataset:
         for work in leftovers:
             total = self._undo(work, is_committed, total)
         self._unfinished = False
+        self.complete()
         return total
 
     def withdraw_unlisted(self) -> None:
@@ -191,16 +221,18 @@ class Dataset:
         if self.image_path(frame).exists() and self._rows[frame.split].listed([frame.file_name]):
             raise ValueError(f"{frame.file_name} is in the dataset already")
 
-    def _rows_with(self, batch: Sequence[tuple[Frame, bytes]]) -> dict[SplitName, SplitRows]:
-        """The rows of every split that ``batch`` or a renamed category changes."""
+    def _changes_of(self, batch: Sequence[tuple[Frame, bytes]]) -> dict[SplitName, _Change]:
+        """What ``batch`` or a renamed category changes of each split's rows."""
         names = {entry.label_id: entry.name for entry in self.classes}
         changed = {}
         for split, rows in self._rows.items():
             frames = [frame for frame, _ in batch if frame.split == split]
             fresh = rows.relabelled(names) if rows.shows_other(names) else rows
             fresh = fresh.added(frames, names) if frames else fresh
-            if fresh is not rows:
-                changed[split] = fresh
+            if fresh.is_due:
+                changed[split] = _Change(fresh.all_in_file(), 0)
+            elif fresh is not rows:
+                changed[split] = _Change(fresh, len(rows))
         return changed
 
     def _unlisted(self, split: SplitName) -> set[str]:
@@ -247,26 +279,43 @@ class Dataset:
         if len(left) == len(self._rows[split]):
             return
         if len(left):
-            replace_durably(self.paths.metadata(split), left.encoded(), work)
+            self._rewrite(split, left, work)
         else:
-            withdraw_split(self.paths.split(split), names, work / f"split-{split}")
-        self._rows[split] = left
+            beside = {file.name for file in files_beside(self.paths.metadata(split))}
+            withdraw_split(self.paths.split(split), names | beside, work / f"split-{split}")
+            self._tidy([split])
+            self._rows[split] = left
+
+    def _rewrite(self, split: SplitName, rows: SplitRows, work: Path) -> None:
+        """Make ``rows`` the split's, all of them in its metadata."""
+        self._rows[split] = rows.all_in_file()
+        replace_durably(self.paths.metadata(split), self._rows[split].encoded(), work)
+        self._tidy([split])
+
+    def _tidy(self, splits: Iterable[SplitName]) -> None:
+        """Delete files beside the metadata of which it lists every row, or which hold only rows that have left."""
+        for split in splits:
+            files = files_beside(self.paths.metadata(split))
+            for file in files:
+                file.unlink()
+            if files:
+                sync_folder(self.paths.split(split))
 
 
 def _read_rows(paths: Layout) -> dict[SplitName, SplitRows]:
     return {split: SplitRows.read(paths.metadata(split)) for split in SPLITS}
 
 
-def _stage(work: Path, batch: Sequence[tuple[Frame, bytes]], rows: Mapping[SplitName, SplitRows]) -> None:
+def _stage(work: Path, batch: Sequence[tuple[Frame, bytes]], changes: Mapping[SplitName, _Change]) -> None:
     """Write everything that will move into the dataset, as a tree of the same form, and the intent last."""
     staged = Layout(work)
     files = [(staged.image(frame.split, frame.file_name), jpeg) for frame, jpeg in batch]
     for folder in sorted({image.parent for image, _ in files}):
         folder.mkdir(parents=True, exist_ok=True)
     write_all_durably(files)
-    for split, table in rows.items():
+    for split, change in changes.items():
         staged.split(split).mkdir(parents=True, exist_ok=True)
-        write_durably(staged.metadata(split), table.encoded())
+        write_durably(staged.split(split) / change.file_name, change.rows.encoded(change.first))
     meant: dict[str, list[str]] = {}
     for frame, _ in batch:
         meant.setdefault(frame.split, []).append(frame.file_name)
