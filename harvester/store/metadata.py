@@ -1,4 +1,4 @@
-"""``metadata.parquet`` of a split: its columns (contract), and its rows in memory.
+"""The rows of a split: those in its ``metadata.parquet``, and those that stand beside it.
 
 A Parquet file cannot grow: with every batch it would be written anew, and a night would be spent on that. So rows
 of a large split first stand *beside* the file, in a small hidden Parquet file for each batch, which is no part of
@@ -10,22 +10,20 @@ frames is then in proportion to n::
     .metadata-000096000.parquet       rows 96,000 ... 96,063
     .metadata-000096064.parquet       rows 96,064 ... 96,127
 
-Arrow tables are lists of column chunks, so adding a batch copies nothing that is there already. pyarrow encodes
-and parses in memory only; files are written by :mod:`harvester.store.disk`.
+What is in the file is read from there when it is asked for, some rows at a time, so that memory does not grow with
+the dataset. Arrow tables are lists of column chunks: adding a batch copies nothing that is there already. What a
+file holds is said in :mod:`harvester.store.columns`; files are written by :mod:`harvester.store.disk`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harvester.errors import ForeignDataset
 from harvester.model import Frame
-from harvester.store.disk import machine_error
-from harvester.store.layout import shown
-from harvester.text import printable
+from harvester.store.columns import ROW_GROUP_ROWS, damaged, frame_of, row_of, schema, tables_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,71 +35,26 @@ BESIDE_SHARE = 1 / 16
 #: Chunks of rows beside the file after which they are joined: 256 batches of 64 rows take about 2 ms.
 MAX_CHUNKS = 256
 
-#: Rows of a row group: small enough to read a part, large enough for dictionaries to pay.
-ROW_GROUP_ROWS = 65_536
+#: Rows turned into frames, or asked about, at a time: 4 MB.
+ROWS_AT_ONCE = 4096
 
-_BEFORE_SCORES = {
-    "file_name": "string",
-    "label": "string",
-    "label_id": "int64",
-    "category_id": "string",
-    "source_type": "string",
-    "source_id": "string",
-    "broadcaster_id": "string",
-    "offset_s": "float64",
-    "streamed_at": "utc",
-    "width": "int32",
-    "height": "int32",
-    "rendition": "string",
-    "codec": "string",
-    "decoder": "string",
-    "phash": "string",
-    "sha256": "string",
-    "label_source": "string",
-    "label_confidence": "float64",
-}
-_AFTER_SCORES = {
-    "split": "string",
-    "run_id": "string",
-    "harvester_version": "string",
-    "harvested_at": "utc",
-    "url": "string",
-}
-_OWN = (*_BEFORE_SCORES, *_AFTER_SCORES)
-
-#: Own column that may be null, when Twitch does not tell; scores may too, when another filter set wrote the row.
-_NULLABLE = "streamed_at"
-
-
-@cache
-def score_names() -> tuple[str, ...]:
-    """Columns of the filters' scores (float64), in their order."""
-    from harvester.vision.filters import SCORE_NAMES
-
-    return SCORE_NAMES
-
-
-@cache
-def schema() -> pa.Schema:
-    """The columns in their order; times in microseconds UTC, scores float64."""
-    import pyarrow as pa
-
-    types = {"utc": pa.timestamp("us", tz="UTC")}
-    columns = _BEFORE_SCORES | dict.fromkeys(score_names(), "float64") | _AFTER_SCORES
-    return pa.schema(
-        [pa.field(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()]
-    )
+#: Columns of :meth:`SplitRows.samples`, in the order in which rows are sorted for it.
+_SAMPLED = ("label_id", "sha256", "file_name")
 
 
 class SplitRows:
     """The rows of one split, in the order they were published. Immutable: every change gives a new object.
 
-    ``in_file``: how many of them, from the first on, its metadata file lists just so; the others stand beside it.
+    The first ``in_file`` rows are those of the metadata file ``path``, read anew whenever they are asked for; the
+    others, few, are in memory. So an object is good until its file is replaced.
     """
 
-    def __init__(self, table: pa.Table, labels: frozenset[tuple[int, str]], in_file: int = 0) -> None:
-        self.table = table
+    def __init__(
+        self, more: pa.Table, labels: frozenset[tuple[int, str]], path: Path | None = None, in_file: int = 0
+    ) -> None:
         self.in_file = in_file
+        self._path = path
+        self._more = more
         self._labels = labels  # every (label id, label) that rows show; may name one that has left
 
     @classmethod
@@ -116,49 +69,61 @@ class SplitRows:
         """
         import pyarrow as pa
 
-        beside = [_file(file) for file in files_beside(path)]  # before the file that may just be taking them in
-        table = _file(path)
-        rows = cls(table, frozenset(), table.num_rows)
-        if beside:
-            more = pa.concat_tables(beside)
-            known = rows.listed(more.column("file_name").to_pylist())
-            table = pa.concat_tables([table, cls(more, frozenset()).without(known).table])
-        pairs = table.group_by(["label_id", "label"], use_threads=False).aggregate([]).to_pylist()
-        return cls(table, frozenset((pair["label_id"], pair["label"]) for pair in pairs), rows.in_file)
+        beside = [table for file in files_beside(path) for table in tables_of(file)]  # first: they may move in
+        labels: set[tuple[int, str]] = set()
+        count = 0
+        for table in tables_of(path, whole=True):
+            labels |= _labels_of(table)
+            count += table.num_rows
+        rows = cls(schema().empty_table(), frozenset(labels), path, count)
+        if not beside:
+            return rows
+        more = cls(pa.concat_tables(beside), frozenset())
+        more = more.without(rows.listed(more.table.column("file_name").to_pylist()))
+        return cls(more.table, frozenset(labels | _labels_of(more.table)), path, count)
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return self.in_file + int(self._more.num_rows)
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows in memory: 390 bytes each."""
+        import pyarrow as pa
+
+        return pa.concat_tables(self._tables()) if self.in_file else self._more
 
     def added(self, frames: Sequence[Frame], names: Mapping[int, str]) -> SplitRows:
         """These rows and one for each frame; ``names``: the label shown for each label id."""
         import pyarrow as pa
 
-        more = pa.Table.from_pylist([_row(frame, names) for frame in frames], schema=schema())
-        beside = pa.concat_tables([self.table.slice(self.in_file), more])
-        if beside.column(0).num_chunks > MAX_CHUNKS:
-            beside = beside.combine_chunks()
-        table = pa.concat_tables([self.table.slice(0, self.in_file), beside]) if self.in_file else beside
+        fresh = pa.Table.from_pylist([row_of(frame, names) for frame in frames], schema=schema())
+        more = pa.concat_tables([self._more, fresh])
+        if more.column(0).num_chunks > MAX_CHUNKS:
+            more = more.combine_chunks()
         labels = self._labels | {(frame.label_id, names[frame.label_id]) for frame in frames}
-        return SplitRows(table, labels, self.in_file)
+        return SplitRows(more, labels, self._path, self.in_file)
 
     @property
     def is_due(self) -> bool:
         """True if there are so many rows beside the file that it should be written anew."""
         return len(self) - self.in_file > BESIDE_SHARE * self.in_file
 
-    def all_in_file(self) -> SplitRows:
-        """The same rows, all of them in the file."""
-        return SplitRows(self.table.combine_chunks(), self._labels, len(self))
+    def written(self, path: Path) -> SplitRows:
+        """The same rows, all of them in the file ``path``, which holds what :meth:`encoded` gave."""
+        return SplitRows(schema().empty_table(), self._labels, path, len(self))
 
     def without(self, file_names: Collection[str]) -> SplitRows:
         """The rows of all other files."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        return SplitRows(self.table.filter(pc.invert(self._among(file_names))), self._labels)
+        left = [table.filter(pc.invert(_among(table, file_names))) for table in self._tables()]
+        return SplitRows(pa.concat_tables([schema().empty_table(), *left]), self._labels)
 
     def listed(self, file_names: Collection[str]) -> set[str]:
         """Those of ``file_names`` that have a row."""
-        return set(self.table.column("file_name").filter(self._among(file_names)).to_pylist())
+        tables = self._tables(["file_name"])
+        return {n for table in tables for n in table.filter(_among(table, file_names)).column(0).to_pylist()}
 
     def shows_other(self, names: Mapping[int, str]) -> bool:
         """True if a row's label is not the one that ``names`` gives its label id."""
@@ -169,39 +134,71 @@ class SplitRows:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        ids = list(names)
-        place = pc.index_in(self.table.column("label_id"), pa.array(ids, pa.int64()))
+        ids, table = list(names), self.table
+        place = pc.index_in(table.column("label_id"), pa.array(ids, pa.int64()))
         fresh = pc.take(pa.array([names[i] for i in ids], pa.string()), place)
-        column = pc.coalesce(fresh, self.table.column("label"))
-        number = self.table.schema.get_field_index("label")
-        table = self.table.set_column(number, schema().field("label"), column)
+        column = pc.coalesce(fresh, table.column("label"))
+        number = table.schema.get_field_index("label")
+        table = table.set_column(number, schema().field("label"), column)
         return SplitRows(table, frozenset((i, names.get(i, label)) for i, label in self._labels))
 
     def counts(self, column: str) -> dict[Any, int]:
         """How many rows have each value of ``column``."""
-        pairs = self.table.column(column).value_counts().to_pylist()
-        return {pair["values"]: pair["counts"] for pair in pairs}
+        return {value: count for (value,), count in self.tally(column).items()}
+
+    def tally(self, *columns: str) -> Counter[tuple[Any, ...]]:
+        """How many rows have each combination of values of ``columns``."""
+        total: Counter[tuple[Any, ...]] = Counter()
+        for table in self._tables(columns):
+            total.update(_tallied(table))
+        return total
+
+    def samples(self, count: int) -> dict[int, list[tuple[str, str]]]:
+        """Hash and name of ``count`` files of each label id: those of smallest hash, as good as by chance."""
+        import pyarrow as pa
+
+        best = schema().empty_table().select(_SAMPLED)
+        for table in self._tables(_SAMPLED):
+            best = _smallest(pa.concat_tables([best, table]), count)
+        found: dict[int, list[tuple[str, str]]] = {}
+        for row in best.to_pylist():
+            found.setdefault(row["label_id"], []).append((row["sha256"], row["file_name"]))
+        return found
 
     def encoded(self, first: int = 0) -> memoryview:
-        """The rows from number ``first`` on as a Parquet file."""
+        """The rows from number ``first`` on as a Parquet file; ``first``: 0, or one that is not in the file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        tables = self._tables() if not first else [self._more.slice(first - self.in_file)]
         sink = pa.BufferOutputStream()
-        pq.write_table(self.table.slice(first), sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        with pq.ParquetWriter(sink, schema(), compression="zstd") as writer:
+            for table in _regrouped(tables):
+                writer.write_table(table)
         return memoryview(sink.getvalue())
 
-    def frames(self) -> Iterator[Frame]:
-        """The rows as frames without pixels."""
-        for batch in self.table.to_batches():
-            for row in batch.to_pylist():
-                yield _frame(row)
-
-    def _among(self, file_names: Collection[str]) -> Any:
+    def frames(self, unless: Callable[[Collection[str]], set[str]] | None = None) -> Iterator[Frame]:
+        """The rows as frames without pixels; ``unless``: only those whose file is not among those it picks."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        return pc.is_in(self.table.column("file_name"), pa.array(list(file_names), pa.string()))
+        for table in self._tables():
+            for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+                rows = SplitRows(pa.Table.from_batches([batch]), self._labels)
+                if unless is not None:
+                    rows = rows.without(unless(batch.column("file_name").to_pylist()))
+                for row in rows.table.to_pylist():
+                    yield frame_of(row)
+
+    def _tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows, some at a time; ``columns``: only these."""
+        left = self.in_file
+        for table in tables_of(self._path, columns) if self._path is not None and left else ():
+            left -= table.num_rows
+            yield table
+        if left:
+            raise damaged(self._path or Path(), "its rows have changed while it was in use")
+        if self._more.num_rows:
+            yield self._more.select(columns or schema().names)
 
 
 def name_beside(first: int) -> str:
@@ -214,69 +211,42 @@ def files_beside(path: Path) -> list[Path]:
     return sorted(path.parent.glob(".metadata-*.parquet"))
 
 
-def _file(path: Path) -> pa.Table:
-    """The rows of one file; none if it is absent."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return schema().empty_table()
-    except OSError as error:
-        raise machine_error(error, path) from None
-    return _checked(_parsed(content, path), path)
-
-
-def _row(frame: Frame, names: Mapping[int, str]) -> dict[str, Any]:
-    row = {name: getattr(frame, name) for name in _OWN}
-    row["label"] = names[frame.label_id]
-    return row | {name: frame.scores.get(name) for name in score_names()}
-
-
-def _frame(row: dict[str, Any]) -> Frame:
-    scores = {name: row[name] for name in score_names() if row[name] is not None}
-    return Frame(**{name: row[name] for name in _OWN}, scores=scores)
-
-
-def _parsed(content: bytes, path: Path) -> pa.Table:
+def _among(table: pa.Table, file_names: Collection[str]) -> Any:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
 
-    try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
-        table.validate(full=True)
-        table.schema.names  # noqa: B018 - decodes them
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:  # footer, names, pages
-        raise _damaged(path, str(error)) from None
-    return table
+    return pc.is_in(table.column("file_name"), pa.array(list(file_names), pa.string()))
 
 
-def _checked(table: pa.Table, path: Path) -> pa.Table:
-    """``table`` with exactly our columns: scores of an older filter set may lack, nothing may be unknown."""
+def _tallied(table: pa.Table) -> dict[tuple[Any, ...], int]:
+    groups = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
+    values = zip(*(groups.column(name).to_pylist() for name in table.column_names), strict=True)
+    return dict(zip(values, groups.column("count_all").to_pylist(), strict=True))
+
+
+def _labels_of(table: pa.Table) -> set[tuple[int, str]]:
+    return {(label_id, label) for label_id, label in _tallied(table.select(["label_id", "label"]))}
+
+
+def _smallest(table: pa.Table, count: int) -> pa.Table:
+    """The rows that are not beyond the first ``count`` of their label, in the order of their hashes."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    table = table.take(pc.sort_indices(table, [(name, "ascending") for name in _SAMPLED]))
+    labels = table.column("label_id").to_numpy()
+    starts = np.searchsorted(labels, labels)  # where the label of each row begins
+    return table.filter(np.arange(len(labels)) - starts < count)
+
+
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, :data:`ROW_GROUP_ROWS` at a time; none at all once, if there is none."""
     import pyarrow as pa
 
-    names = table.column_names
-    unknown = [name for name in names if name not in schema().names]
-    if unknown:
-        what = f"{shown(path)} has columns this version does not know ({printable(', '.join(unknown))})"
-        raise ForeignDataset(f"{what}: it was written by a newer version; update harvester")
-    missing = [name for name in _OWN if name not in names]
-    if missing or len(set(names)) != len(names):
-        raise _damaged(path, f"columns missing or twice: {', '.join(missing) or 'twice'}")
-    for name in set(score_names()) - set(names):
-        table = table.append_column(name, pa.nulls(table.num_rows, pa.float64()))
-    return _cast(table.select(schema().names), path)
-
-
-def _cast(table: pa.Table, path: Path) -> pa.Table:
-    import pyarrow as pa
-
-    empty = [name for name in _OWN if name != _NULLABLE and table.column(name).null_count]
-    if empty:
-        raise _damaged(path, f"empty fields in {', '.join(empty)}")
-    try:
-        return table.cast(schema())
-    except pa.ArrowException as error:
-        raise _damaged(path, str(error)) from None
-
-
-def _damaged(path: Path, why: str) -> ForeignDataset:
-    return ForeignDataset(f"{shown(path)} is damaged ({printable(why)}): restore it from a copy")
+    waiting = schema().empty_table()
+    for table in tables:
+        waiting = pa.concat_tables([waiting, table])
+        while waiting.num_rows > ROW_GROUP_ROWS:
+            yield waiting.slice(0, ROW_GROUP_ROWS).combine_chunks()
+            waiting = waiting.slice(ROW_GROUP_ROWS)
+    yield waiting.combine_chunks()
