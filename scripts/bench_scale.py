@@ -11,8 +11,8 @@ and after the network: opening, the status, the comparison of a listing in which
 start, going on in the middle of a pass, the report, the checks of ``verify``; and publishing. The last column is
 how much longer it takes with the most sources than with the fewest.
 
-Last, what a source of 48 hours needs in memory next to one of 10 minutes, and the projection of a night: frames an
-hour that each part could serve on this machine. 100,000 sources need 7 GB of disk and some five minutes.
+Last, what the playlist of a VOD of 48 hours needs in memory next to one of 10 minutes: while it is read, and once
+its targets are chosen. 100,000 sources need 7 GB of disk and some five minutes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from harvester.pipeline.outside import LEDGER_FILE, inspect_dataset, open_datase
 from harvester.pipeline.preview import preview
 from harvester.ports import Listing, ListingScope
 from harvester.sampling.plan import Wish, plan_visits
+from harvester.sampling.playlist import parse_media_playlist
 from harvester.store.columns import score_names
 from harvester.store.dataset import Dataset
 from harvester.store.index import open_index
@@ -71,6 +73,11 @@ BUILT_AT_ONCE, BATCH_FRAMES, BATCHES = 4096, 64, 20
 NEW_SOURCES, RANKS = 500, 256
 #: A file as large as the JPEG of a game at 720p (bytes).
 JPEG_BYTES = 160_000
+
+#: A playlist lies at such an address; its segments beside it.
+PLAYLIST_URL = (
+    "https://d0example.cloudfront.net/0123456789abcdef0123_somebody_40000000000_1700000000/chunked/index.m3u8"
+)
 
 GAME = Category("509658", "Hades II")
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -334,6 +341,28 @@ def _publishing(dataset: Dataset, ledger: Ledger, ahead: list[tuple[Rank, Source
     return sorted(spent)[BATCHES // 2]
 
 
+def playlist_memory(segments: int) -> dict[str, float]:
+    """MB that reading a media playlist takes at most, and that the segments of its targets keep; seconds."""
+    lines = [line for number in range(segments) for line in ("#EXTINF:10.000,", f"{number}.ts")]
+    text = "\n".join(["#EXTM3U", "#EXT-X-TARGETDURATION:10", *lines, "#EXT-X-ENDLIST"])
+    tracemalloc.start()
+    playlist = parse_media_playlist(text, PLAYLIST_URL)
+    kept = playlist.segments[:: max(1, segments // SAMPLE.max_per_vod)]
+    peak = tracemalloc.get_traced_memory()[1]
+    del playlist
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    begin = time.perf_counter()
+    parse_media_playlist(text, PLAYLIST_URL)
+    return {
+        "segments": segments,
+        "targets": len(kept),
+        "parse_s": time.perf_counter() - begin,
+        "parse_peak_mb": peak / 1e6,
+        "kept_mb": left / 1e6,
+    }
+
+
 # -- saying it --------------------------------------------------------------------------------------------
 
 
@@ -385,7 +414,19 @@ def main() -> int:
                 flush=True,
             )
     print(table(rows))
-    result = {"script": "bench_scale", "harvester": __version__, "machine": machine(), "rows": rows}
+    playlists = [playlist_memory(segments) for segments in (60, 17_280)]
+    for entry in playlists:
+        print(
+            f"playlist of {entry['segments']:,} segments: read in {entry['parse_s']:.3f} s with"
+            f" {entry['parse_peak_mb']:.2f} MB, {entry['kept_mb']:.3f} MB left for {entry['targets']} targets"
+        )
+    result = {
+        "script": "bench_scale",
+        "harvester": __version__,
+        "machine": machine(),
+        "rows": rows,
+        "playlists": playlists,
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0

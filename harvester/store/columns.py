@@ -6,7 +6,7 @@ Files are read a row group at a time; one that is no good is a :class:`ForeignDa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -105,7 +105,7 @@ def tables_of(path: Path, columns: Sequence[str] | None = None, *, whole: bool =
             while (batch := _attempted(lambda: next(batches, None), path)) is not None:
                 table = pa.Table.from_batches([batch])
                 if whole:
-                    _attempted(lambda table=table: table.validate(full=True), path)
+                    _attempted(partial(table.validate, full=True), path)
                 yield _cast(table, columns or schema().names, path)
     except FileNotFoundError:
         return

@@ -146,6 +146,18 @@ def test_files_of_somebody_else_survive_the_end_of_a_split_with_rows_beside(larg
     assert seeds(Dataset.open(large)) == []
 
 
+def test_rows_come_beside_when_their_images_are_on_the_medium(large: Path, disk_steps: DiskSteps) -> None:
+    dataset = Dataset.open(large)
+    batch = batch_of(dataset, (HADES, "train", 5))
+    disk_steps.run(lambda: dataset.publish(batch, lambda: disk_steps.step("commit")))
+    moved = [number for number, step in enumerate(disk_steps.steps) if step.startswith("os.rename")]
+    image, rows = (disk_steps.steps[number] for number in moved)
+    assert image.endswith("5250.jpg")
+    assert ".metadata-" in rows
+    assert "fsync" in disk_steps.steps[moved[0] : moved[1]]
+    assert "fsync" in disk_steps.steps[moved[1] : disk_steps.steps.index("commit")]
+
+
 def test_recovery_lists_what_a_killed_run_left_beside(large: Path) -> None:
     report = Dataset.open(large).recover(lambda name: True)
     assert report.changes == 0
