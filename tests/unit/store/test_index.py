@@ -246,6 +246,7 @@ def test_a_file_under_another_scopes_name_is_not_taken(ledger: Ledger, folder: P
     keep(ledger, *crowded(5, 20), category_id="8")
     for scope in ("8", None):
         shutil.copy(file_of(folder), file_of(folder, scope))
+        assert map_file(file_of(folder, scope), scope) is None
         assert_like_ledger(open_index(ledger, folder, scope), ledger, scope)
 
 
