@@ -97,7 +97,7 @@ def tables_of(path: Path, columns: Sequence[str] | None = None, *, whole: bool =
     import pyarrow.parquet as pq
 
     try:
-        with pa.OSFile(str(path)) as source:
+        with path.open("rb") as source:
             file = _attempted(lambda: pq.ParquetFile(source), path)
             names = _names_in(file, path)
             wanted = [name for name in columns or schema().names if name in names]

@@ -22,8 +22,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harvester.errors import ForeignDataset
 from harvester.model import Frame
-from harvester.store.columns import ROW_GROUP_ROWS, damaged, frame_of, row_of, schema, tables_of
+from harvester.store.columns import ROW_GROUP_ROWS, frame_of, row_of, schema, tables_of
+from harvester.store.layout import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +48,7 @@ class SplitRows:
     """The rows of one split, in the order they were published. Immutable: every change gives a new object.
 
     The first ``in_file`` rows are those of the metadata file ``path``, read anew whenever they are asked for; the
-    others, few, are in memory. So an object is good until its file is replaced.
+    others, few, are in memory. So an object is good until rows leave its file; that others are added is no matter.
     """
 
     def __init__(
@@ -193,10 +195,10 @@ class SplitRows:
         """All rows, some at a time; ``columns``: only these."""
         left = self.in_file
         for table in tables_of(self._path, columns) if self._path is not None and left else ():
-            left -= table.num_rows
-            yield table
-        if left:
-            raise damaged(self._path or Path(), "its rows have changed while it was in use")
+            yield table.slice(0, left)  # a run that goes on meanwhile may have added some
+            left -= min(left, table.num_rows)
+        if left and self._path is not None:
+            raise ForeignDataset(f"{shown(self._path)} has lost rows while it was in use: try again")
         if self._more.num_rows:
             yield self._more.select(columns or schema().names)
 

@@ -218,11 +218,27 @@ def test_rows_that_change_under_a_run_are_noticed(long: Path) -> None:
     dataset.publish([frame_of(dataset, HADES, "train", 2)], nothing)
     path = dataset.paths.metadata("train")
     pq.write_table(pq.read_table(path).slice(5), path)
-    with pytest.raises(ForeignDataset, match="changed while"):
+    with pytest.raises(ForeignDataset, match="lost rows"):
         dataset.complete()
     path.unlink()
-    with pytest.raises(ForeignDataset, match="changed while"):
+    with pytest.raises(ForeignDataset, match="lost rows"):
         SplitRows.encoded(dataset._rows["train"])
+
+
+def test_a_look_is_not_disturbed_by_a_run_that_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``status`` and ``plan`` take no lock: rows come into the file, and files beside it go, while they read."""
+    monkeypatch.setattr(metadata, "BESIDE_SHARE", 1)
+    running = Dataset.open(root)
+    for seed in (1, 2):
+        running.publish([frame_of(running, HADES, "train", seed)], nothing)
+    looked = Dataset.open(root)
+    for seed in (3, 4, 5):
+        running.publish([frame_of(running, HADES, "train", seed)], nothing)
+    running.complete()
+    assert (len(looked), len(running)) == (2, 5)
+    assert [frame.offset_s for frame in looked.frames()] == [1.25, 2.25]
+    assert looked.tally("label_id") == {(0,): 2}
+    assert len(looked.samples(9)[0]) == 2
 
 
 def test_what_is_due_again_is_taken_up_once_and_settled_rows_are_left_alone(ledger: Ledger) -> None:
