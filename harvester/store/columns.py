@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ReadT = TypeVar("ReadT")
 
-#: Rows of a row group: small enough to read a part, large enough for dictionaries to pay.
-ROW_GROUP_ROWS = 65_536
+#: Rows of a row group: small enough to read a part (some 20 MB of memory), large enough for dictionaries to pay.
+ROW_GROUP_ROWS = 16_384
 
 _BEFORE_SCORES = {
     "file_name": "string",

@@ -53,9 +53,13 @@ MIGRATIONS = {
     CREATE INDEX visits_retried ON visits (category_id, kind, source_id) WHERE retry IS NOT NULL;
     DROP INDEX outcomes_by_category;
     DROP INDEX outcomes_by_run;
+    DROP INDEX outcomes_by_pass;
     CREATE INDEX outcomes_of_category ON outcomes (category_id, verdict, seq, phash, broadcaster_id, reason);
     CREATE INDEX outcomes_of_run ON outcomes (
         run_id, category_id, kind, source_id, k, seq DESC, verdict, reason, retry_at
+    );
+    CREATE INDEX outcomes_of_pass ON outcomes (
+        pass_id, seq, round, broadcaster_hash, source_hash, place
     );
     CREATE INDEX outcomes_lost ON outcomes (pass_id, kind, source_id) WHERE k IS NULL AND verdict = 'failed'
     """,
@@ -287,9 +291,9 @@ class Ledger(Passes):
         )
 
     def ranks(self) -> Iterator[dict[str, Any]]:
-        """Number and rank of every committed outcome, in order of decision."""
+        """Number and rank of every committed outcome, pass by pass in order of decision."""
         columns = "seq, pass_id, round, broadcaster_hash, source_hash, place"
-        return self._database.records(f"SELECT {columns} FROM outcomes ORDER BY seq")
+        return self._database.records(f"SELECT {columns} FROM outcomes ORDER BY pass_id, seq")
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """Every committed outcome with all its columns, in order of decision."""

@@ -282,6 +282,8 @@ class Passes(Parts):
 
     def _lost(self, pass_id: int) -> frozenset[tuple[SourceKind, str]]:
         rows = self._database.rows(
-            "SELECT kind, source_id FROM outcomes WHERE pass_id = ? AND k IS NULL AND verdict = 'failed'", pass_id
+            "SELECT kind, source_id FROM outcomes INDEXED BY outcomes_lost"
+            " WHERE pass_id = ? AND k IS NULL AND verdict = 'failed'",
+            pass_id,
         )
         return frozenset((kind, source_id) for kind, source_id in rows)

@@ -44,7 +44,9 @@ CREATE INDEX outcomes_of_run ON outcomes (
     run_id, category_id, kind, source_id, k, seq DESC, verdict, reason, retry_at
 );
 CREATE INDEX outcomes_lost ON outcomes (pass_id, kind, source_id) WHERE k IS NULL AND verdict = 'failed';
-CREATE INDEX outcomes_by_pass ON outcomes (pass_id, seq);
+CREATE INDEX outcomes_of_pass ON outcomes (
+    pass_id, seq, round, broadcaster_hash, source_hash, place
+);
 CREATE INDEX outcomes_by_source ON outcomes (category_id, kind, source_id);
 CREATE INDEX outcomes_due ON outcomes (category_id, retry_at) WHERE retry_at IS NOT NULL;
 CREATE UNIQUE INDEX outcomes_by_file ON outcomes (file_name) WHERE file_name IS NOT NULL;

@@ -53,6 +53,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "any": lambda ledger: ledger.keeps_any(),
     "among": lambda ledger: ledger.kept_among(["a/vod-1-000000001.jpg", "x"]),
     "files": lambda ledger: ledger.kept_files(),
+    "ranks": lambda ledger: list(ledger.ranks()),
     "plan": lambda ledger: open_pass(ledger, vod(9)),
     "commit": lambda ledger: ledger.commit([outcome(ledger, Rank(1, 0, 9, 9, 9))]),
 }
@@ -86,7 +87,7 @@ def test_no_question_reads_every_row_of_a_wide_table(ledger: Ledger, tmp_path: P
 
 
 def test_what_counts_a_category_a_run_or_a_pass_is_answered_by_an_index(ledger: Ledger, tmp_path: Path) -> None:
-    for name in ("anchors", "broadcasters", "kept", "totals", "report", "committed", "files"):
+    for name in ("anchors", "broadcasters", "kept", "totals", "report", "committed", "files", "ranks"):
         statements: list[str] = []
         ledger._database._connection.set_trace_callback(statements.append)
         ASKED[name](ledger)
