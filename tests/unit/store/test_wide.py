@@ -183,6 +183,8 @@ def test_samples_are_those_of_smallest_hash(root: Path, monkeypatch: pytest.Monk
         assert opened.samples(3) == expected
         assert len(opened.samples(100)[0]) == 9
         assert all(path.exists() for paths in opened.samples(100).values() for path in paths)
+    rows = SplitRows.read(dataset.paths.metadata("train"))
+    assert {label: len(files) for label, files in rows.samples(3).items()} == {0: 3, 1: 1}
     assert pq.ParquetFile(dataset.paths.metadata("train")).num_row_groups == (3 if group_rows == 2 else 1)
 
 
