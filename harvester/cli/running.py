@@ -25,7 +25,7 @@ from harvester.model import Category
 from harvester.pipeline.harvest import Harvest, Store
 from harvester.pipeline.listing import Request
 from harvester.pipeline.outside import OpenDataset, open_dataset, reach, require_rights
-from harvester.report.contact import contact_sheet
+from harvester.report.contact import FRAMES_PER_CATEGORY, contact_sheet
 from harvester.report.ending import Ending, conclude
 from harvester.report.summary import RunReport, summary
 from harvester.stats import Traffic
@@ -171,15 +171,11 @@ def _signals(harvest: Harvest) -> Iterator[None]:
 
 def _picture(opened: OpenDataset, out: Path) -> Path | None:
     """Write the contact sheet of the dataset; None if it has no image."""
-    images: dict[int, list[Path]] = {}
-    for frame in opened.dataset.frames():
-        images.setdefault(frame.label_id, []).append(opened.dataset.image_path(frame))
+    images = opened.dataset.samples(FRAMES_PER_CATEGORY)
     if not images:
         return None
     sheet = out / STATE / CONTACT_SHEET
-    contact_sheet(
-        [(opened.dataset.classes[label_id].name, images[label_id]) for label_id in sorted(images)], sheet
-    )
+    contact_sheet([(opened.dataset.classes[label_id].name, images[label_id]) for label_id in images], sheet)
     return sheet
 
 

@@ -168,11 +168,11 @@ class CategoryWalk:
         return result
 
     def _ranks(self) -> Iterator[tuple[Rank, Visit, int]]:
-        """Places of the pass in rank order, after the last one decided; one round in memory at a time."""
+        """Places of the pass in rank order, after the last one decided; read as they are asked for."""
         last = self._pass.last
         ledger = self._stage.ledger
         for turn in range(last.round if last else 0, ledger.last_round(self._pass.id) + 1):
-            for visit in ledger.visits(self._pass.id, turn):
+            for visit in ledger.visits(self._pass.id, turn, last):
                 settled = ledger.settled_elsewhere(visit.source, self._pass.id)
                 for place in visit.places(turn):
                     rank = visit.rank(place)

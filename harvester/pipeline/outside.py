@@ -65,11 +65,11 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool =
         ledger = Ledger(dataset.paths.state / LEDGER_FILE)
         try:
             dataset.recover(ledger.is_kept)
-            kept = ledger.kept_files()
-            if not kept:
+            lost = not ledger.keeps_any()
+            if lost:
                 dataset.withdraw_unlisted()
-            if adopt or not kept:
-                ledger.adopt((frame for frame in dataset.frames() if frame.file_name not in kept), clock.now())
+            if adopt or lost:
+                ledger.adopt(dataset.frames(unless=ledger.kept_among), clock.now())
             yield OpenDataset(dataset, ledger)
         finally:
             ledger.close()

@@ -69,9 +69,8 @@ async def preview(
 def _undecided(ledger: Ledger, open_pass: OpenPass) -> list[tuple[Visit, int]]:
     """Visits of an open pass with the number of their targets that are not decided."""
     last = open_pass.last
-    turns = range(last.round if last else 0, ledger.last_round(open_pass.id) + 1)
-    visits = {visit.source_hash: visit for turn in turns for visit in ledger.visits(open_pass.id, turn)}
-    left = ((v, sum(last is None or v.rank(place) > last for place in range(v.count))) for v in visits.values())
+    visits = ledger.visits(open_pass.id, last.round if last else 0, through=ledger.last_round(open_pass.id))
+    left = ((v, sum(last is None or v.rank(place) > last for place in range(v.count))) for v in visits)
     return [(visit, count) for visit, count in left if count]
 
 

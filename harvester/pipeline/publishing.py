@@ -62,6 +62,7 @@ class Publisher:
         try:
             while await self._batch():
                 pass
+            await self._in_thread(self._sink.finish)
         finally:
             self._thread.shutdown(wait=True)
 

@@ -57,6 +57,10 @@ class Sink(Protocol):
         """Make a batch of decisions durable, all or none; blocks."""
         ...
 
+    def finish(self) -> None:
+        """Bring what is published into its final form, at the end of a run; blocks."""
+        ...
+
 
 class DatasetSink:
     """Publishes into a dataset directory and its ledger."""
@@ -85,6 +89,9 @@ class DatasetSink:
             self._dataset.publish(images, lambda: self._ledger.commit(outcomes))
         else:
             self._ledger.commit(outcomes)
+
+    def finish(self) -> None:
+        self._dataset.complete()
 
 
 class FrameSink:
@@ -115,3 +122,6 @@ class FrameSink:
         for decision in decisions:
             if decision.frame is not None:
                 self._deliver(decision.frame)
+
+    def finish(self) -> None:
+        """Everything has been delivered."""

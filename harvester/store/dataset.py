@@ -3,24 +3,27 @@
 Publishing (invariants §1)::
 
     stage      .harvester/staging/<n>/data/... images and new metadata, flushed; then intent.json, flushed
-    move       into data/: whole folders where there is none yet, else images first, then metadata
+    move       into data/: whole folders where there is none yet, else images first, then metadata (of a large
+               split only the new rows, beside it: :mod:`harvester.store.metadata`)
     commit     the caller's one ledger transaction: from here on the batch is part of the dataset
     clean up   the staging folder
 
 A kill before *commit* leaves an intent whose images the ledger does not know: :meth:`Dataset.recover` takes them
 out again, metadata first. So every metadata row has its complete image at every instant, and after recovery the
 images are those of committed rows. A folder appears and leaves with its images inside: none is ever empty.
+
+Rows that stand beside the metadata are listed by :meth:`Dataset.complete`, at the end of a run, or else by the
+recovery at the next start. They lie with the images, not with the ledger: who deletes that loses none of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from harvester.errors import ForeignDataset
 from harvester.model import SPLITS, Frame, SplitName
@@ -29,21 +32,17 @@ from harvester.store.classes import Classes, holds_dataset
 from harvester.store.disk import (
     changing,
     delete_tree,
-    machine_error,
     replace_durably,
     sync_folder,
-    write_all_durably,
-    write_durably,
 )
 from harvester.store.layout import Layout, check_file_name, frame_file_name, is_file_name, shown
-from harvester.store.metadata import SplitRows
+from harvester.store.metadata import SplitRows, files_beside
 from harvester.store.placing import place, withdraw_images, withdraw_split
+from harvester.store.staging import Change, leftovers, read_intent, stage
 from harvester.store.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-INTENT = "intent.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Dataset:
         self.classes = classes
         self.tombstones = tombstones
         self._rows = _read_rows(paths)
-        self._unfinished = bool(_leftovers(paths))
+        self._unfinished = bool(leftovers(paths))
         self._changes = 0
 
     @classmethod
@@ -96,15 +95,31 @@ class Dataset:
         self._require_recovered()
         for frame, jpeg in batch:
             self._check(frame, jpeg)
-        rows = self._rows_with(batch)
+        changes = self._changes_of(batch)
         with changing(self.paths.root):
             work = self._begin()
-            _stage(work, batch, rows)
+            stage(work, batch, changes)
             place(work / "data", self.paths.data)
-            self._rows |= rows
+            self._rows |= {
+                split: change.rows if change.first else change.rows.written(self.paths.metadata(split))
+                for split, change in changes.items()
+            }
         commit()
         with changing(self.paths.root):
+            self._tidy(split for split, change in changes.items() if not change.first)
             self._end(work)
+
+    def complete(self) -> None:
+        """List every row that stands beside its metadata. Raises :class:`MachineError` (then recover())."""
+        self._require_recovered()
+        with changing(self.paths.root):
+            beside = [split for split, rows in self._rows.items() if rows.in_file < len(rows)]
+            if beside:
+                work = self._begin()
+                for split in beside:
+                    self._rewrite(split, self._rows[split], work)
+                self._end(work)
+            self._tidy(SPLITS)
 
     def remove(
         self, file_names: Collection[str], commit_leaving: Callable[[], None], commit_left: Callable[[], None]
@@ -128,13 +143,14 @@ class Dataset:
 
         A kill in here changes nothing about what the next call does. Raises :class:`MachineError`.
         """
-        leftovers = _leftovers(self.paths)
-        if leftovers:
+        found = leftovers(self.paths)
+        if found:
             self._rows = _read_rows(self.paths)
-        total = RecoveryReport(changes=len(leftovers))
-        for work in leftovers:
+        total = RecoveryReport(changes=len(found))
+        for work in found:
             total = self._undo(work, is_committed, total)
         self._unfinished = False
+        self.complete()
         return total
 
     def withdraw_unlisted(self) -> None:
@@ -155,10 +171,25 @@ class Dataset:
         """The metadata of a split as an Arrow table (no rows if the split has no image)."""
         return self._rows[split].table
 
-    def frames(self) -> Iterator[Frame]:
-        """Every row as a frame without pixels, split by split."""
+    def frames(self, unless: Callable[[Collection[str]], set[str]] | None = None) -> Iterator[Frame]:
+        """Every row as a frame without pixels, split by split; none whose file is among those ``unless`` picks."""
         for split in SPLITS:
-            yield from self._rows[split].frames()
+            yield from self._rows[split].frames(unless)
+
+    def tally(self, *columns: str) -> Counter[tuple[Any, ...]]:
+        """How many rows have each combination of values of ``columns``."""
+        return sum((rows.tally(*columns) for rows in self._rows.values()), Counter())
+
+    def samples(self, count: int) -> dict[int, list[Path]]:
+        """``count`` images of each label, always the same ones, by label id; fewer where there are fewer."""
+        found: dict[int, list[tuple[str, str, SplitName]]] = {}
+        for split, rows in self._rows.items():
+            for label_id, files in rows.samples(count).items():
+                found.setdefault(label_id, []).extend((*file, split) for file in files)
+        return {
+            label_id: [self.paths.image(split, name) for _, name, split in sorted(found[label_id])[:count]]
+            for label_id in sorted(found)
+        }
 
     def image_path(self, frame: Frame) -> Path:
         """Where the JPEG file of ``frame`` lies."""
@@ -166,14 +197,11 @@ class Dataset:
 
     def card_facts(self, version: str, rights_basis: str) -> CardFacts:
         """What the dataset card says: images by category, split and source type."""
-        per_class = {split: rows.counts("label_id") for split, rows in self._rows.items()}
+        per_class = self.tally("label_id", "split")
         listed = [
-            CategoryCount(entry, *(per_class[split].get(entry.label_id, 0) for split in SPLITS))
-            for entry in self.classes
+            CategoryCount(entry, *(per_class[entry.label_id, split] for split in SPLITS)) for entry in self.classes
         ]
-        sources: Counter[str] = Counter()
-        for rows in self._rows.values():
-            sources.update(rows.counts("source_type"))
+        sources = {kind: count for (kind,), count in self.tally("source_type").items()}
         shown = tuple(row for row in listed if row.total)
         return CardFacts(version, rights_basis, shown, dict(sorted(sources.items(), reverse=True)))
 
@@ -191,16 +219,18 @@ class Dataset:
         if self.image_path(frame).exists() and self._rows[frame.split].listed([frame.file_name]):
             raise ValueError(f"{frame.file_name} is in the dataset already")
 
-    def _rows_with(self, batch: Sequence[tuple[Frame, bytes]]) -> dict[SplitName, SplitRows]:
-        """The rows of every split that ``batch`` or a renamed category changes."""
+    def _changes_of(self, batch: Sequence[tuple[Frame, bytes]]) -> dict[SplitName, Change]:
+        """What ``batch`` or a renamed category changes of each split's rows."""
         names = {entry.label_id: entry.name for entry in self.classes}
         changed = {}
         for split, rows in self._rows.items():
             frames = [frame for frame, _ in batch if frame.split == split]
             fresh = rows.relabelled(names) if rows.shows_other(names) else rows
             fresh = fresh.added(frames, names) if frames else fresh
-            if fresh is not rows:
-                changed[split] = fresh
+            if fresh.is_due:
+                changed[split] = Change(fresh, 0)
+            elif fresh is not rows:
+                changed[split] = Change(fresh, len(rows))
         return changed
 
     def _unlisted(self, split: SplitName) -> set[str]:
@@ -225,7 +255,7 @@ class Dataset:
         self._unfinished = False
 
     def _undo(self, work: Path, is_committed: Callable[[str], bool], total: RecoveryReport) -> RecoveryReport:
-        meant = _read_intent(work)
+        meant = read_intent(work)
         undone = {split: {n for n in names if not is_committed(n)} for split, names in meant.items()}
         with changing(self.paths.root):
             delete_tree(work / "data")  # frees the space that the new metadata may need
@@ -243,52 +273,33 @@ class Dataset:
             withdraw_images(self.paths.split(split), names, work / f"left-{split}")
 
     def _unlist(self, split: SplitName, names: set[str], work: Path) -> None:
-        left = self._rows[split].without(names)
-        if len(left) == len(self._rows[split]):
+        if not self._rows[split].listed(names):
             return
+        left = self._rows[split].without(names)
         if len(left):
-            replace_durably(self.paths.metadata(split), left.encoded(), work)
+            self._rewrite(split, left, work)
         else:
-            withdraw_split(self.paths.split(split), names, work / f"split-{split}")
-        self._rows[split] = left
+            beside = {file.name for file in files_beside(self.paths.metadata(split))}
+            withdraw_split(self.paths.split(split), names | beside, work / f"split-{split}")
+            self._tidy([split])
+            self._rows[split] = left
+
+    def _rewrite(self, split: SplitName, rows: SplitRows, work: Path) -> None:
+        """Make ``rows`` the split's, all of them in its metadata."""
+        path = self.paths.metadata(split)
+        replace_durably(path, rows.encoded(), work)
+        self._rows[split] = rows.written(path)
+        self._tidy([split])
+
+    def _tidy(self, splits: Iterable[SplitName]) -> None:
+        """Delete files beside the metadata of which it lists every row, or which hold only rows that have left."""
+        for split in splits:
+            files = files_beside(self.paths.metadata(split))
+            for file in files:
+                file.unlink()
+            if files:
+                sync_folder(self.paths.split(split))
 
 
 def _read_rows(paths: Layout) -> dict[SplitName, SplitRows]:
     return {split: SplitRows.read(paths.metadata(split)) for split in SPLITS}
-
-
-def _stage(work: Path, batch: Sequence[tuple[Frame, bytes]], rows: Mapping[SplitName, SplitRows]) -> None:
-    """Write everything that will move into the dataset, as a tree of the same form, and the intent last."""
-    staged = Layout(work)
-    files = [(staged.image(frame.split, frame.file_name), jpeg) for frame, jpeg in batch]
-    for folder in sorted({image.parent for image, _ in files}):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_all_durably(files)
-    for split, table in rows.items():
-        staged.split(split).mkdir(parents=True, exist_ok=True)
-        write_durably(staged.metadata(split), table.encoded())
-    meant: dict[str, list[str]] = {}
-    for frame, _ in batch:
-        meant.setdefault(frame.split, []).append(frame.file_name)
-    write_durably(work / INTENT, json.dumps({"version": 1, "frames": meant}).encode())
-    for folder in (work, work.parent, work.parent.parent):
-        sync_folder(folder)
-
-
-def _leftovers(paths: Layout) -> list[Path]:
-    """Working folders of changes that were not finished, oldest first."""
-    with changing(paths.root):
-        if not paths.staging.exists():
-            return []
-        return sorted(entry for entry in paths.staging.iterdir() if entry.is_dir())
-
-
-def _read_intent(work: Path) -> dict[SplitName, list[str]]:
-    """The file names of a batch by split. None if its intent is absent or incomplete: then nothing of it moved."""
-    try:
-        frames = json.loads((work / INTENT).read_bytes())["frames"]
-        return {split: [check_file_name(name) for name in frames.get(split, [])] for split in SPLITS}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    except OSError as error:
-        raise machine_error(error, work) from error

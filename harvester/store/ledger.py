@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,11 @@ from harvester.store.records import Outcome, outcome_row
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
-#: one whole part, to be found out about when it is opened again.
+#: one whole part, to be found out about when it is opened again. Version 2 lacked indexes: a row of outcomes is
+#: two pages, so that whatever looks at all of a category, a run or a pass must find its columns in an index.
 MIGRATIONS = {
     1: """
     ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
@@ -43,8 +44,29 @@ MIGRATIONS = {
         FROM sources s JOIN visits v ON v.category_id = s.category_id AND v.kind = s.kind AND v.source_id = s.id
         JOIN passes p ON p.id = v.pass_id
         GROUP BY s.category_id, s.kind, s.id
-    """
+    """,
+    2: """
+    DROP INDEX visits_by_round;
+    CREATE INDEX visits_in_order ON visits (
+        pass_id, broadcaster_hash, source_hash, source_id, first_round, last_round
+    );
+    CREATE INDEX visits_retried ON visits (category_id, kind, source_id) WHERE retry IS NOT NULL;
+    DROP INDEX outcomes_by_category;
+    DROP INDEX outcomes_by_run;
+    DROP INDEX outcomes_by_pass;
+    CREATE INDEX outcomes_of_category ON outcomes (category_id, verdict, seq, phash, broadcaster_id, reason);
+    CREATE INDEX outcomes_of_run ON outcomes (
+        run_id, category_id, kind, source_id, k, seq DESC, verdict, reason, retry_at
+    );
+    CREATE INDEX outcomes_of_pass ON outcomes (
+        pass_id, seq, round, broadcaster_hash, source_hash, place
+    );
+    CREATE INDEX outcomes_lost ON outcomes (pass_id, kind, source_id) WHERE k IS NULL AND verdict = 'failed'
+    """,
 }
+
+#: Condition for kept outcomes that an index of names answers: they are those that name a file.
+_KEPT = "file_name IS NOT NULL"
 
 #: Anchors read at a time (rows of two integers, 150 bytes each in Python).
 ANCHORS_AT_ONCE = 65_536
@@ -149,7 +171,19 @@ class Ledger(Passes):
 
     def kept_files(self) -> set[str]:
         """Names of all images the ledger keeps."""
-        return {name for (name,) in self._database.rows("SELECT file_name FROM outcomes WHERE verdict = 'kept'")}
+        return {name for (name,) in self._database.rows(f"SELECT file_name FROM outcomes WHERE {_KEPT}")}
+
+    def keeps_any(self) -> bool:
+        """True if the ledger keeps an image."""
+        return self._database.one(f"SELECT 1 FROM outcomes WHERE {_KEPT} LIMIT 1") is not None
+
+    def kept_among(self, file_names: Collection[str]) -> set[str]:
+        """Those of ``file_names`` that the ledger keeps."""
+        rows = self._database.rows(
+            f"SELECT file_name FROM outcomes WHERE {_KEPT} AND file_name IN (SELECT value FROM json_each(?))",
+            json.dumps(sorted(file_names)),
+        )
+        return {name for (name,) in rows}
 
     def adopt(self, frames: Iterable[Frame], adopted_at: datetime) -> int:
         """Take up images that the metadata lists and the ledger does not know. Returns how many."""
@@ -231,12 +265,13 @@ class Ledger(Passes):
         The newest outcome of a target counts; a source that failed to open counts no more once it did open.
         """
         rows = self._database.rows(
-            "WITH mine AS (SELECT *, row_number() OVER (PARTITION BY category_id, kind, source_id, k"
-            " ORDER BY seq DESC) AS age FROM outcomes WHERE run_id = ?)"
-            " SELECT category_id, verdict, reason, retry_at IS NOT NULL AS due, count(*) FROM mine AS o"
-            " WHERE age = 1 AND NOT (k IS NULL AND EXISTS (SELECT 1 FROM mine AS n WHERE n.seq > o.seq"
-            " AND n.category_id = o.category_id AND n.kind = o.kind AND n.source_id = o.source_id))"
-            " GROUP BY category_id, verdict, reason, due",
+            "WITH mine AS (SELECT category_id, kind, source_id, k, seq, verdict, reason, retry_at, row_number()"
+            " OVER (PARTITION BY category_id, kind, source_id, k ORDER BY seq DESC) AS age"
+            " FROM outcomes WHERE run_id = ?1)"
+            " SELECT category_id, verdict, reason, retry_at IS NOT NULL AS due, count(*) FROM mine"
+            " WHERE age = 1 AND NOT (k IS NULL AND EXISTS (SELECT 1 FROM outcomes AS n WHERE n.run_id = ?1"
+            " AND n.category_id = mine.category_id AND n.kind = mine.kind AND n.source_id = mine.source_id"
+            " AND n.seq > mine.seq)) GROUP BY category_id, verdict, reason, due",
             run_id,
         )
         return [(category, verdict, reason, bool(due), n) for category, verdict, reason, due, n in rows]
@@ -254,6 +289,11 @@ class Ledger(Passes):
             )
             or 0
         )
+
+    def ranks(self) -> Iterator[dict[str, Any]]:
+        """Number and rank of every committed outcome, pass by pass in order of decision."""
+        columns = "seq, pass_id, round, broadcaster_hash, source_hash, place"
+        return self._database.records(f"SELECT {columns} FROM outcomes ORDER BY pass_id, seq")
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """Every committed outcome with all its columns, in order of decision."""

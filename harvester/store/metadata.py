@@ -1,89 +1,62 @@
-"""``metadata.parquet`` of a split: its columns (contract), and its rows in memory.
+"""The rows of a split: those in its ``metadata.parquet``, and those that stand beside it.
 
-Arrow tables are lists of column chunks, so adding a batch copies nothing that is there already. pyarrow encodes
-and parses in memory only; files are read and written by :mod:`harvester.store.disk`.
+A Parquet file cannot grow: with every batch it would be written anew, and a night would be spent on that. So rows
+of a large split first stand *beside* the file, in a small hidden Parquet file for each batch, which is no part of
+the dataset yet and which no reader looks at. Once they are a sixteenth of what is listed, at the end of a run, and
+at the next start after a kill, all rows are written as one file, and those beside it go. What is written for n
+frames is then in proportion to n::
+
+    metadata.parquet                  rows 0 ... 95,999
+    .metadata-000096000.parquet       rows 96,000 ... 96,063
+    .metadata-000096064.parquet       rows 96,064 ... 96,127
+
+What is in the file is read from there when it is asked for, some rows at a time, so that memory does not grow with
+the dataset. Arrow tables are lists of column chunks: adding a batch copies nothing that is there already. What a
+file holds is said in :mod:`harvester.store.columns`; files are written by :mod:`harvester.store.disk`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harvester.errors import ForeignDataset
 from harvester.model import Frame
-from harvester.store.disk import machine_error
+from harvester.store.columns import ROW_GROUP_ROWS, frame_of, row_of, schema, tables_of
 from harvester.store.layout import shown
-from harvester.text import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Chunks of a table after which they are joined: 256 batches of 64 rows; joining 16 k rows takes about 2 ms.
+#: Rows may stand beside the file up to this share of those in it: each row is then written some 17 times in all,
+#: 1.5 to 2 us each, as against the 10 ms that a frame costs; and small datasets are listed whole with each batch.
+BESIDE_SHARE = 1 / 16
+
+#: Chunks of rows beside the file after which they are joined: 256 batches of 64 rows take about 2 ms.
 MAX_CHUNKS = 256
 
-#: Rows of a row group: small enough to read a part, large enough for dictionaries to pay.
-ROW_GROUP_ROWS = 65_536
+#: Rows turned into frames, or asked about, at a time: 4 MB.
+ROWS_AT_ONCE = 4096
 
-_BEFORE_SCORES = {
-    "file_name": "string",
-    "label": "string",
-    "label_id": "int64",
-    "category_id": "string",
-    "source_type": "string",
-    "source_id": "string",
-    "broadcaster_id": "string",
-    "offset_s": "float64",
-    "streamed_at": "utc",
-    "width": "int32",
-    "height": "int32",
-    "rendition": "string",
-    "codec": "string",
-    "decoder": "string",
-    "phash": "string",
-    "sha256": "string",
-    "label_source": "string",
-    "label_confidence": "float64",
-}
-_AFTER_SCORES = {
-    "split": "string",
-    "run_id": "string",
-    "harvester_version": "string",
-    "harvested_at": "utc",
-    "url": "string",
-}
-_OWN = (*_BEFORE_SCORES, *_AFTER_SCORES)
-
-#: Own column that may be null, when Twitch does not tell; scores may too, when another filter set wrote the row.
-_NULLABLE = "streamed_at"
-
-
-@cache
-def score_names() -> tuple[str, ...]:
-    """Columns of the filters' scores (float64), in their order."""
-    from harvester.vision.filters import SCORE_NAMES
-
-    return SCORE_NAMES
-
-
-@cache
-def schema() -> pa.Schema:
-    """The columns in their order; times in microseconds UTC, scores float64."""
-    import pyarrow as pa
-
-    types = {"utc": pa.timestamp("us", tz="UTC")}
-    columns = _BEFORE_SCORES | dict.fromkeys(score_names(), "float64") | _AFTER_SCORES
-    return pa.schema(
-        [pa.field(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()]
-    )
+#: Columns of :meth:`SplitRows.samples`, in the order in which rows are sorted for it.
+_SAMPLED = ("label_id", "sha256", "file_name")
 
 
 class SplitRows:
-    """The rows of one split, in the order they were published. Immutable: every change gives a new object."""
+    """The rows of one split, in the order they were published. Immutable: every change gives a new object.
 
-    def __init__(self, table: pa.Table, labels: frozenset[tuple[int, str]]) -> None:
-        self.table = table
+    The first ``in_file`` rows are those of the metadata file ``path``, read anew whenever they are asked for; the
+    others, few, are in memory. So an object is good until rows leave its file; that others are added is no matter.
+    """
+
+    def __init__(
+        self, more: pa.Table, labels: frozenset[tuple[int, str]], path: Path | None = None, in_file: int = 0
+    ) -> None:
+        self.in_file = in_file
+        self._path = path
+        self._more = more
         self._labels = labels  # every (label id, label) that rows show; may name one that has left
 
     @classmethod
@@ -92,41 +65,67 @@ class SplitRows:
 
     @classmethod
     def read(cls, path: Path) -> SplitRows:
-        """Rows of a metadata file, none if it is absent.
+        """Rows of a metadata file, none if it is absent, and of the files beside it.
 
-        Raises :class:`ForeignDataset` if it is damaged, or has columns that only a newer version knows.
+        Raises :class:`ForeignDataset` if one is damaged, or has columns that only a newer version knows.
         """
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return cls.empty()
-        except OSError as error:
-            raise machine_error(error, path) from None
-        table = _checked(_parsed(content, path), path)
-        pairs = table.group_by(["label_id", "label"], use_threads=False).aggregate([]).to_pylist()
-        return cls(table, frozenset((pair["label_id"], pair["label"]) for pair in pairs))
+        import pyarrow as pa
+
+        beside = [table for file in files_beside(path) for table in tables_of(file)]  # first: they may move in
+        labels: set[tuple[int, str]] = set()
+        count = 0
+        for table in tables_of(path, whole=True):
+            labels |= _labels_of(table)
+            count += table.num_rows
+        rows = cls(schema().empty_table(), frozenset(labels), path, count)
+        if not beside:
+            return rows
+        more = cls(pa.concat_tables(beside), frozenset())
+        more = more.without(rows.listed(more.table.column("file_name").to_pylist()))
+        return cls(more.table, frozenset(labels | _labels_of(more.table)), path, count)
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return self.in_file + int(self._more.num_rows)
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows in memory: 390 bytes each."""
+        import pyarrow as pa
+
+        return pa.concat_tables(self._tables()) if self.in_file else self._more
 
     def added(self, frames: Sequence[Frame], names: Mapping[int, str]) -> SplitRows:
         """These rows and one for each frame; ``names``: the label shown for each label id."""
         import pyarrow as pa
 
-        more = pa.Table.from_pylist([_row(frame, names) for frame in frames], schema=schema())
-        table = pa.concat_tables([self.table, more])
+        fresh = pa.Table.from_pylist([row_of(frame, names) for frame in frames], schema=schema())
+        more = pa.concat_tables([self._more, fresh])
+        if more.column(0).num_chunks > MAX_CHUNKS:
+            more = more.combine_chunks()
         labels = self._labels | {(frame.label_id, names[frame.label_id]) for frame in frames}
-        return SplitRows(table.combine_chunks() if table.column(0).num_chunks > MAX_CHUNKS else table, labels)
+        return SplitRows(more, labels, self._path, self.in_file)
+
+    @property
+    def is_due(self) -> bool:
+        """True if there are so many rows beside the file that it should be written anew."""
+        return len(self) - self.in_file > BESIDE_SHARE * self.in_file
+
+    def written(self, path: Path) -> SplitRows:
+        """The same rows, all of them in the file ``path``, which holds what :meth:`encoded` gave."""
+        return SplitRows(schema().empty_table(), self._labels, path, len(self))
 
     def without(self, file_names: Collection[str]) -> SplitRows:
         """The rows of all other files."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        return SplitRows(self.table.filter(pc.invert(self._among(file_names))), self._labels)
+        left = [table.filter(pc.invert(_among(table, file_names))) for table in self._tables()]
+        return SplitRows(pa.concat_tables([schema().empty_table(), *left]), self._labels)
 
     def listed(self, file_names: Collection[str]) -> set[str]:
         """Those of ``file_names`` that have a row."""
-        return set(self.table.column("file_name").filter(self._among(file_names)).to_pylist())
+        tables = self._tables(["file_name"])
+        return {n for table in tables for n in table.filter(_among(table, file_names)).column(0).to_pylist()}
 
     def shows_other(self, names: Mapping[int, str]) -> bool:
         """True if a row's label is not the one that ``names`` gives its label id."""
@@ -137,93 +136,119 @@ class SplitRows:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        ids = list(names)
-        place = pc.index_in(self.table.column("label_id"), pa.array(ids, pa.int64()))
+        ids, table = list(names), self.table
+        place = pc.index_in(table.column("label_id"), pa.array(ids, pa.int64()))
         fresh = pc.take(pa.array([names[i] for i in ids], pa.string()), place)
-        column = pc.coalesce(fresh, self.table.column("label"))
-        number = self.table.schema.get_field_index("label")
-        table = self.table.set_column(number, schema().field("label"), column)
+        column = pc.coalesce(fresh, table.column("label"))
+        number = table.schema.get_field_index("label")
+        table = table.set_column(number, schema().field("label"), column)
         return SplitRows(table, frozenset((i, names.get(i, label)) for i, label in self._labels))
 
     def counts(self, column: str) -> dict[Any, int]:
         """How many rows have each value of ``column``."""
-        pairs = self.table.column(column).value_counts().to_pylist()
-        return {pair["values"]: pair["counts"] for pair in pairs}
+        return {value: count for (value,), count in self.tally(column).items()}
 
-    def encoded(self) -> memoryview:
-        """The rows as a Parquet file."""
+    def tally(self, *columns: str) -> Counter[tuple[Any, ...]]:
+        """How many rows have each combination of values of ``columns``."""
+        total: Counter[tuple[Any, ...]] = Counter()
+        for table in self._tables(columns):
+            total.update(_tallied(table))
+        return total
+
+    def samples(self, count: int) -> dict[int, list[tuple[str, str]]]:
+        """Hash and name of ``count`` files of each label id: those of smallest hash, as good as by chance."""
+        import pyarrow as pa
+
+        best = schema().empty_table().select(_SAMPLED)
+        for table in self._tables(_SAMPLED):
+            best = _smallest(pa.concat_tables([best, table]), count)
+        found: dict[int, list[tuple[str, str]]] = {}
+        for row in best.to_pylist():
+            found.setdefault(row["label_id"], []).append((row["sha256"], row["file_name"]))
+        return found
+
+    def encoded(self, first: int = 0) -> memoryview:
+        """The rows from number ``first`` on as a Parquet file; ``first``: 0, or one that is not in the file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        tables = self._tables() if not first else [self._more.slice(first - self.in_file)]
         sink = pa.BufferOutputStream()
-        pq.write_table(self.table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        with pq.ParquetWriter(sink, schema(), compression="zstd") as writer:
+            for table in _regrouped(tables):
+                writer.write_table(table)
         return memoryview(sink.getvalue())
 
-    def frames(self) -> Iterator[Frame]:
-        """The rows as frames without pixels."""
-        for batch in self.table.to_batches():
-            for row in batch.to_pylist():
-                yield _frame(row)
-
-    def _among(self, file_names: Collection[str]) -> Any:
+    def frames(self, unless: Callable[[Collection[str]], set[str]] | None = None) -> Iterator[Frame]:
+        """The rows as frames without pixels; ``unless``: only those whose file is not among those it picks."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        return pc.is_in(self.table.column("file_name"), pa.array(list(file_names), pa.string()))
+        for table in self._tables():
+            for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+                rows = SplitRows(pa.Table.from_batches([batch]), self._labels)
+                if unless is not None:
+                    rows = rows.without(unless(batch.column("file_name").to_pylist()))
+                for row in rows.table.to_pylist():
+                    yield frame_of(row)
+
+    def _tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows, some at a time; ``columns``: only these."""
+        left = self.in_file
+        for table in tables_of(self._path, columns) if self._path is not None and left else ():
+            yield table.slice(0, left)  # a run that goes on meanwhile may have added some
+            left -= min(left, table.num_rows)
+        if left and self._path is not None:
+            raise ForeignDataset(f"{shown(self._path)} has lost rows while it was in use: try again")
+        if self._more.num_rows:
+            yield self._more.select(columns or schema().names)
 
 
-def _row(frame: Frame, names: Mapping[int, str]) -> dict[str, Any]:
-    row = {name: getattr(frame, name) for name in _OWN}
-    row["label"] = names[frame.label_id]
-    return row | {name: frame.scores.get(name) for name in score_names()}
+def name_beside(first: int) -> str:
+    """Name of the file beside the metadata that holds the rows from number ``first`` on. Hidden from readers."""
+    return f".metadata-{first:09d}.parquet"
 
 
-def _frame(row: dict[str, Any]) -> Frame:
-    scores = {name: row[name] for name in score_names() if row[name] is not None}
-    return Frame(**{name: row[name] for name in _OWN}, scores=scores)
+def files_beside(path: Path) -> list[Path]:
+    """The files with further rows beside the metadata file ``path``, in their order."""
+    return sorted(path.parent.glob(".metadata-*.parquet"))
 
 
-def _parsed(content: bytes, path: Path) -> pa.Table:
+def _among(table: pa.Table, file_names: Collection[str]) -> Any:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
 
-    try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
-        table.validate(full=True)
-        table.schema.names  # noqa: B018 - decodes them
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:  # footer, names, pages
-        raise _damaged(path, str(error)) from None
-    return table
+    return pc.is_in(table.column("file_name"), pa.array(list(file_names), pa.string()))
 
 
-def _checked(table: pa.Table, path: Path) -> pa.Table:
-    """``table`` with exactly our columns: scores of an older filter set may lack, nothing may be unknown."""
+def _tallied(table: pa.Table) -> dict[tuple[Any, ...], int]:
+    groups = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
+    values = zip(*(groups.column(name).to_pylist() for name in table.column_names), strict=True)
+    return dict(zip(values, groups.column("count_all").to_pylist(), strict=True))
+
+
+def _labels_of(table: pa.Table) -> set[tuple[int, str]]:
+    return {(label_id, label) for label_id, label in _tallied(table.select(["label_id", "label"]))}
+
+
+def _smallest(table: pa.Table, count: int) -> pa.Table:
+    """The rows that are not beyond the first ``count`` of their label, in the order of their hashes."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    table = table.take(pc.sort_indices(table, [(name, "ascending") for name in _SAMPLED]))
+    labels = table.column("label_id").to_numpy()
+    starts = np.searchsorted(labels, labels)  # where the label of each row begins
+    return table.filter(np.arange(len(labels)) - starts < count)
+
+
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, :data:`ROW_GROUP_ROWS` at a time; none at all once, if there is none."""
     import pyarrow as pa
 
-    names = table.column_names
-    unknown = [name for name in names if name not in schema().names]
-    if unknown:
-        what = f"{shown(path)} has columns this version does not know ({printable(', '.join(unknown))})"
-        raise ForeignDataset(f"{what}: it was written by a newer version; update harvester")
-    missing = [name for name in _OWN if name not in names]
-    if missing or len(set(names)) != len(names):
-        raise _damaged(path, f"columns missing or twice: {', '.join(missing) or 'twice'}")
-    for name in set(score_names()) - set(names):
-        table = table.append_column(name, pa.nulls(table.num_rows, pa.float64()))
-    return _cast(table.select(schema().names), path)
-
-
-def _cast(table: pa.Table, path: Path) -> pa.Table:
-    import pyarrow as pa
-
-    empty = [name for name in _OWN if name != _NULLABLE and table.column(name).null_count]
-    if empty:
-        raise _damaged(path, f"empty fields in {', '.join(empty)}")
-    try:
-        return table.cast(schema())
-    except pa.ArrowException as error:
-        raise _damaged(path, str(error)) from None
-
-
-def _damaged(path: Path, why: str) -> ForeignDataset:
-    return ForeignDataset(f"{shown(path)} is damaged ({printable(why)}): restore it from a copy")
+    waiting = schema().empty_table()
+    for table in tables:
+        waiting = pa.concat_tables([waiting, table])
+        while waiting.num_rows > ROW_GROUP_ROWS:
+            yield waiting.slice(0, ROW_GROUP_ROWS).combine_chunks()
+            waiting = waiting.slice(ROW_GROUP_ROWS)
+    yield waiting.combine_chunks()

@@ -37,10 +37,11 @@ def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
     splits: Counter[tuple[str, str]] = Counter()
     sources: Counter[tuple[str, str]] = Counter()
     broadcasters: dict[str, set[str]] = {}
-    for frame in dataset.frames():
-        splits[frame.category_id, frame.split] += 1
-        sources[frame.category_id, frame.source_type] += 1
-        broadcasters.setdefault(frame.category_id, set()).add(frame.broadcaster_id)
+    kinds = dataset.tally("category_id", "split", "source_type", "broadcaster_id")
+    for (category_id, split, source_type, broadcaster_id), count in kinds.items():
+        splits[category_id, split] += count
+        sources[category_id, source_type] += count
+        broadcasters.setdefault(category_id, set()).add(broadcaster_id)
     categories = []
     for entry in dataset.classes:
         totals = ledger.totals(entry.category_id)

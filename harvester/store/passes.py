@@ -6,7 +6,7 @@ A pass is one closed listing of a category. Where it goes on is the rank of its 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,9 @@ from harvester.model import Rank, Source, SourceKind
 from harvester.sampling.plan import Visit
 from harvester.store.parts import PART_COLUMNS, Parts, part_from
 from harvester.store.records import source_from, source_record
+
+#: Visits read at a time, each with its source's record: some 2 ms, and half a megabyte.
+VISITS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,23 @@ class Passes(Parts):
         with self._database.transaction():
             self._database.execute("UPDATE passes SET done = 1 WHERE id = ?", (pass_id,))
 
-    def visits(self, pass_id: int, turn: int) -> list[Visit]:
-        """Visits that have targets in round ``turn``, in rank order."""
+    def visits(
+        self, pass_id: int, turn: int, last: Rank | None = None, *, through: int | None = None
+    ) -> Iterator[Visit]:
+        """Visits that have targets in round ``turn``, or up to round ``through``, each once, in their order.
+
+        ``last``: only those that may have a target after that rank, if it is of this round. Read as they are
+        asked for, some at a time.
+        """
+        within = (pass_id, turn if through is None else through, turn)
+        goes_on = last is not None and last.round == turn and through is None
+        at = (last.broadcaster_hash, last.source_hash, "") if last is not None and goes_on else (-1, -1, "")
+        while page := self._visits_after(within, at):
+            yield from page
+            at = (page[-1].broadcaster_hash, page[-1].source_hash, page[-1].source.id)
+
+    def _visits_after(self, within: tuple[int, int, int], at: tuple[int, int, str]) -> list[Visit]:
+        """The next visits in their order. ``within``: pass, round by which they begin, round to which they go."""
         rows = self._database.rows(
             "SELECT s.kind, s.record, v.first_slot, v.count, v.round_size, v.broadcaster_hash, v.source_hash,"
             f" v.retry, {PART_COLUMNS}"
@@ -87,14 +105,14 @@ class Passes(Parts):
             " AND s.id = v.source_id LEFT JOIN parts p ON p.category_id = v.category_id AND p.kind = v.kind"
             " AND p.source_id = v.source_id AND p.first_k = v.first_k AND v.retry IS NULL"
             " WHERE v.pass_id = ? AND v.first_round <= ? AND v.last_round >= ?"
-            " ORDER BY v.broadcaster_hash, v.source_hash, v.source_id",
-            pass_id,
-            turn,
-            turn,
+            " AND (v.broadcaster_hash, v.source_hash, v.source_id) > (?, ?, ?)"
+            f" ORDER BY v.broadcaster_hash, v.source_hash, v.source_id LIMIT {VISITS_AT_ONCE}",
+            *within,
+            *at,
         )
         return [
             Visit(
-                pass_id,
+                within[0],
                 source_from(kind, record),
                 slot,
                 count,
@@ -179,7 +197,8 @@ class Passes(Parts):
         """The newest pass that visits the source for that target alone, by number of the target."""
         rows = self._database.rows(
             "SELECT wanted.value, max(v.pass_id) FROM visits v, json_each(v.retry) wanted"
-            " WHERE v.category_id = ? AND v.kind = ? AND v.source_id = ? GROUP BY wanted.value",
+            " WHERE v.category_id = ? AND v.kind = ? AND v.source_id = ? AND v.retry IS NOT NULL"
+            " GROUP BY wanted.value",
             category_id,
             kind,
             source_id,
@@ -248,6 +267,7 @@ class Passes(Parts):
         )
         self._database.execute(
             "UPDATE outcomes SET retry_at = NULL WHERE category_id = ? AND kind = ? AND source_id = ?"
+            " AND retry_at IS NOT NULL"
             " AND (k IS NULL OR (?4 IS NULL AND k >= ?5) OR k IN (SELECT value FROM json_each(?4)))",
             (category_id, source.kind, source.id, retry, first_k),
         )
@@ -261,5 +281,9 @@ class Passes(Parts):
         return Rank(*rows[0]) if rows else None
 
     def _lost(self, pass_id: int) -> frozenset[tuple[SourceKind, str]]:
-        rows = self._database.rows("SELECT kind, source_id FROM outcomes WHERE pass_id = ? AND k IS NULL", pass_id)
+        rows = self._database.rows(
+            "SELECT kind, source_id FROM outcomes INDEXED BY outcomes_lost"
+            " WHERE pass_id = ? AND k IS NULL AND verdict = 'failed'",
+            pass_id,
+        )
         return frozenset((kind, source_id) for kind, source_id in rows)

@@ -17,15 +17,15 @@ from harvester.store.layout import METADATA
 def place(staged: Path, target: Path) -> None:
     """Move the folder ``staged`` to ``target``: as a whole if there is none, else entry by entry.
 
-    Files replace those of the same name. The metadata file of a folder comes after everything else in it is on the
-    medium, so it never lists an image that a power cut can take away.
+    Files replace those of the same name. Those with rows come after the folders with their images are on the
+    medium, so no row is there whose image a power cut can take away.
     """
     if not target.exists():
         _sync_tree(staged)
         os.rename(staged, target)  # noqa: PTH104 - beside os.replace below
         sync_folder(target.parent)
         return
-    for entry in _metadata_last(staged):
+    for entry in _folders_first(staged):
         if entry.is_dir():
             place(entry, target / entry.name)  # on the medium when it returns
         else:
@@ -76,8 +76,8 @@ def _sync_tree(folder: Path) -> None:
         sync_folder(Path(inner))
 
 
-def _metadata_last(folder: Path) -> Iterable[Path]:
-    return sorted(folder.iterdir(), key=lambda entry: (entry.name == METADATA, entry.name))
+def _folders_first(folder: Path) -> Iterable[Path]:
+    return sorted(folder.iterdir(), key=lambda entry: (not entry.is_dir(), entry.name))
 
 
 def _by_folder(file_names: Collection[str]) -> dict[str, set[str]]:

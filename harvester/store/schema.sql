@@ -1,4 +1,4 @@
--- Schema 2 of the ledger (store/ledger.py).
+-- Schema 3 of the ledger (store/ledger.py).
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
     rules TEXT NOT NULL, report TEXT
@@ -26,7 +26,10 @@ CREATE TABLE visits (
     first_round INTEGER NOT NULL, last_round INTEGER NOT NULL, retry TEXT, first_k INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (pass_id, kind, source_id)
 ) WITHOUT ROWID;
-CREATE INDEX visits_by_round ON visits (pass_id, first_round);
+CREATE INDEX visits_in_order ON visits (
+    pass_id, broadcaster_hash, source_hash, source_id, first_round, last_round
+);
+CREATE INDEX visits_retried ON visits (category_id, kind, source_id) WHERE retry IS NOT NULL;
 CREATE TABLE outcomes (
     seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, category_id TEXT NOT NULL,
     pass_id INTEGER NOT NULL, round INTEGER NOT NULL, broadcaster_hash INTEGER NOT NULL,
@@ -36,9 +39,14 @@ CREATE TABLE outcomes (
     offset_s REAL, phash INTEGER, measurement BLOB, near_key INTEGER, near_distance INTEGER,
     file_name TEXT, sha256 TEXT, detail TEXT, decided_at TEXT NOT NULL, retry_at TEXT
 );
-CREATE INDEX outcomes_by_category ON outcomes (category_id, verdict);
-CREATE INDEX outcomes_by_run ON outcomes (run_id, category_id);
-CREATE INDEX outcomes_by_pass ON outcomes (pass_id, seq);
+CREATE INDEX outcomes_of_category ON outcomes (category_id, verdict, seq, phash, broadcaster_id, reason);
+CREATE INDEX outcomes_of_run ON outcomes (
+    run_id, category_id, kind, source_id, k, seq DESC, verdict, reason, retry_at
+);
+CREATE INDEX outcomes_lost ON outcomes (pass_id, kind, source_id) WHERE k IS NULL AND verdict = 'failed';
+CREATE INDEX outcomes_of_pass ON outcomes (
+    pass_id, seq, round, broadcaster_hash, source_hash, place
+);
 CREATE INDEX outcomes_by_source ON outcomes (category_id, kind, source_id);
 CREATE INDEX outcomes_due ON outcomes (category_id, retry_at) WHERE retry_at IS NOT NULL;
 CREATE UNIQUE INDEX outcomes_by_file ON outcomes (file_name) WHERE file_name IS NOT NULL;

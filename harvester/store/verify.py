@@ -70,7 +70,7 @@ def _orphans(dataset: Dataset, listed: set[Path]) -> Iterator[Finding]:
 def check_order(ledger: Ledger) -> Iterator[Finding]:
     """Decisions of every pass must stand in rank order (invariant I2)."""
     last: dict[int, tuple[int, ...]] = {}
-    for row in ledger.decisions():
+    for row in ledger.ranks():
         if not row["pass_id"]:
             continue
         rank = (row["round"], row["broadcaster_hash"], row["source_hash"], row["place"])

@@ -40,6 +40,8 @@ from tests.integration.wholeness import check_books, check_whole
 
 #: What a step can be.
 KINDS = ("step", "torn", "rows", "commit", "committed")
+#: Environment variable: rows may stand beside the metadata up to this share of those in it.
+BESIDE_SHARE = "KILLING_BESIDE_SHARE"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -130,8 +132,10 @@ def _become(order: Mapping[str, Any]) -> None:
     os.environ.update(order["env"])
     from harvester.cli import main
     from harvester.pipeline import publishing
+    from harvester.store import metadata
 
     publishing.BATCH_FRAMES = order["batch_frames"]
+    metadata.BESIDE_SHARE = float(order["env"].get(BESIDE_SHARE, metadata.BESIDE_SHARE))
     steps = Steps(order["root"], order["kind"], order["at"])
     steps.install()
     try:

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,7 +47,7 @@ from tests.integration.cases import (
     trouble,
     unkilled,
 )
-from tests.integration.killing import Harvesting, Processes
+from tests.integration.killing import BESIDE_SHARE, Harvesting, Processes
 from tests.integration.wholeness import (
     assert_same,
     check_books,
@@ -115,6 +116,19 @@ def troubled(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Case:
     world = default_world()
     harvesting = worlds.harvesting(*TWO, world=world, faults=trouble(world), **CAPPED)
     return unkilled(harvesting, tmp_path_factory.mktemp("troubled"), codes=(0, 4, 5))
+
+
+@pytest.fixture(scope="module")
+def beside(plain: Case, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """The second run with rows beside the metadata, as in a large dataset: they are listed at the end."""
+    folder = tmp_path_factory.mktemp("beside")
+    before = folder / "before"
+    plain.harvesting.finish(before)
+    raised = aimed(plain.harvesting, *TEN)
+    large = replace(raised, environ={**raised.environ, BESIDE_SHARE: "100"})
+    case = unkilled(large, folder, before)
+    assert any("data/train/.metadata-" in step for step in case.steps["step"])
+    return case
 
 
 # -- signals: first, so that the server's late answers are over when it stops -------------------------------------
@@ -189,6 +203,11 @@ def test_killed_at_a_step_of_a_later_run(raised: Case, tmp_path: Path) -> None:
     sampled(raised, tmp_path, every=60, seed=2, kinds=("step",))
 
 
+def test_killed_with_rows_beside_the_metadata(raised: Case, beside: Case, tmp_path: Path) -> None:
+    assert_same(beside.wanted, raised.wanted)
+    sampled(beside, tmp_path, every=60, seed=7)
+
+
 def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -> None:
     verdicts = {(key[-3], key[-2]) for key in troubled.wanted.decisions}
     assert {verdict for verdict, _ in verdicts} == {"kept", "dropped", "failed"}
@@ -200,7 +219,13 @@ def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("name", "kinds"), [("plain", KILLING), ("raised", ("step", "torn")), ("troubled", ("step", "committed"))]
+    ("name", "kinds"),
+    [
+        ("plain", KILLING),
+        ("raised", ("step", "torn")),
+        ("beside", KILLING),
+        ("troubled", ("step", "committed")),
+    ],
 )
 def test_killed_at_every_step(
     name: str, kinds: Sequence[str], request: pytest.FixtureRequest, crew: Sequence[Processes], tmp_path: Path
@@ -276,6 +301,21 @@ def test_memory_deleted_after_a_kill(plain: Case, raised: Case, tmp_path: Path) 
     forget(plain, cut(plain, tmp_path / "unlisted", "rows", has_unlisted))
     forget(plain, cut(plain, tmp_path / "uncommitted", "commit", has_uncommitted))
     forget(raised, raised.fresh(tmp_path / "whole"))
+
+
+def test_memory_deleted_with_rows_beside_the_metadata_loses_no_image(beside: Case, tmp_path: Path) -> None:
+    """They are committed, and no reader has them: they lie where the images lie."""
+    root = cut(beside, tmp_path / "set", "committed", lambda root: any(root.glob("data/*/.metadata-*")))
+    before = set(root.glob("data/*/*/*"))
+    assert has_unlisted(root)
+    shutil.rmtree(root / ".harvester")
+    verified = beside.harvesting.verify(root)
+    assert verified.code == 0, verified.err[-2000:]
+    assert set(root.glob("data/*/*/*")) == before
+    check_raw(root)
+    assert not has_unlisted(root)
+    beside.harvesting.finish(root)
+    assert content(root).frames == beside.wanted.frames
 
 
 @pytest.mark.long

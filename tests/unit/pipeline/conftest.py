@@ -102,6 +102,7 @@ class RememberingSink:
 
     def __init__(self, fails_at: int = -1, error: Exception | None = None) -> None:
         self.batches: list[list[Decision]] = []
+        self.finished = False
         self._fails_at, self._error = fails_at, error
 
     @property
@@ -122,6 +123,9 @@ class RememberingSink:
         if len(self.batches) == self._fails_at and self._error is not None:
             raise self._error
         self.batches.append(list(decisions))
+
+    def finish(self) -> None:
+        self.finished = True
 
 
 def judge(ledger: Ledger, *, cap: int = 0, run_id: str = "run", now: datetime = NOW) -> Judge:

@@ -4,8 +4,10 @@ segment with its own init section, and times that are the sums of EXTINF whateve
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import threading
+import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -26,6 +28,7 @@ from harvester.model import Clip, Codec, Rendition, Source, Target, Vod, VodType
 from harvester.pipeline.opening import Located, Opener
 from harvester.pipeline.work import Decoders, Measured, OpenSources, Result, Worker
 from harvester.sampling.plan import Wish, plan_visits
+from harvester.sampling.playlist import parse_media_playlist
 from harvester.stats import StageTimes
 from harvester.store.ledger import Ledger
 from tests.unit.fetch.conftest import GOP, World, encode, in_world, split_fragments
@@ -305,6 +308,46 @@ def test_only_segments_of_targets_are_remembered_of_48_hours(in_world: Callable)
         source._segments[target.item].start_s == pytest.approx(target.item * 9.994, abs=0.02)
         for target in source.targets.values()
     )
+
+
+def test_48_hours_cost_no_more_memory_than_10_minutes(in_world: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many long playlists one is in memory at a time, and of none anything is left but a few segments."""
+    lines = [line for n in range(17_280) for line in ("#EXTINF:10.000,", f"{n}.ts")]
+    files = {"long/index-dvr.m3u8": playlist(*lines), "short/index-dvr.m3u8": playlist(*lines[:120])}
+    at_once, most = 0, 0
+
+    def counted(text: str, url: str) -> Any:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return parse_media_playlist(text, url)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr("harvester.pipeline.opening.parse_media_playlist", counted)
+
+    async def scenario(here: World) -> tuple[int, int]:
+        async def left(name: str, seconds: float) -> int:
+            offered = Offered([rendition(here.server.url(f"{name}/index-dvr.m3u8"))])
+            opener = Opener(offered, here.transport, Sample(max_per_vod=10), [Codec.H264], Ledger(None))
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            sources = await asyncio.gather(*(opener.open(vod(seconds)) for _ in range(2)))
+            assert [len(source.targets) for source in sources] == [10] * 2
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] - before
+
+        await left("short", 600)  # what the first requests make once
+        tracemalloc.start()
+        try:
+            return await left("short", 600), await left("long", 172_800)
+        finally:
+            tracemalloc.stop()
+
+    short, long = in_world(files, scenario)
+    assert most == 1
+    assert long - short < 200_000  # one playlist of 48 h has 5 MB
 
 
 # -- renditions ---------------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.model import SPLITS, Category, Frame, SplitName
+from harvester.store.columns import score_names
 from harvester.store.dataset import Dataset
 from harvester.store.layout import frame_file_name
-from harvester.store.metadata import score_names
 
 HADES = Category("509658", "Hades II")
 CELESTE = Category("493036", "Celeste")

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -246,6 +247,7 @@ def test_a_file_under_another_scopes_name_is_not_taken(ledger: Ledger, folder: P
     keep(ledger, *crowded(5, 20), category_id="8")
     for scope in ("8", None):
         shutil.copy(file_of(folder), file_of(folder, scope))
+        assert map_file(file_of(folder, scope), scope) is None
         assert_like_ledger(open_index(ledger, folder, scope), ledger, scope)
 
 
@@ -258,6 +260,15 @@ def test_a_file_of_another_version_or_byte_order_is_not_taken(
     assert map_file(file_of(folder), "7") is None
     assert_like_ledger(open_index(ledger, folder, "7"), ledger)
     assert map_file(file_of(folder), "7") is not None
+
+
+def test_a_file_too_short_for_a_header_is_not_taken(ledger: Ledger, folder: Path) -> None:
+    """Four zero bytes are the checksum of nothing."""
+    saved_index(ledger, folder)
+    for content in (b"", bytes(3), bytes(4), b"{}" + zlib.crc32(b"{}").to_bytes(4, "little")):
+        file_of(folder).write_bytes(content)
+        assert map_file(file_of(folder), "7") is None
+    assert_like_ledger(open_index(ledger, folder, "7"), ledger)
 
 
 def test_a_category_id_cannot_name_a_file_elsewhere(ledger: Ledger, folder: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from harvester.errors import ForeignDataset
 from harvester.store import metadata
+from harvester.store.columns import schema, score_names
 from harvester.store.dataset import Dataset
-from harvester.store.metadata import SplitRows, schema, score_names
+from harvester.store.metadata import SplitRows
 from tests.unit.store.conftest import CELESTE, HADES, frame_of, nothing
 
 COLUMNS = (
