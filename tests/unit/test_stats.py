@@ -125,6 +125,8 @@ def test_a_wait_ends_once_and_only_if_it_began(perf_counter):
         perf_counter[0] += 5
         with times.waiting("decode"):
             perf_counter[0] += 1
+    perf_counter[0] += 5
+    times.enter("decode")
     assert times.wait_s == {"decode": 2.0}
 
 
