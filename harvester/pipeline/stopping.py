@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harvester.clock import Clock
 from harvester.config import Run
@@ -51,7 +51,8 @@ class Stop:
         work = asyncio.ensure_future(awaitable)
         try:
             if not work.done():  # what is there costs no wait: so it is with most targets, several times each
-                await asyncio.wait({work, self._when_asked()}, return_when=asyncio.FIRST_COMPLETED)
+                either: set[asyncio.Future[Any]] = {work, self._when_asked()}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             raise Stopped

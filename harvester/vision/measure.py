@@ -128,7 +128,7 @@ def _histogram(y: _Luma) -> NDArray[np.int64]:
     """
     half = y.shape[0] // 2
     counts = _joint_counts(y[:half], y[half : 2 * half])
-    levels = counts.sum(axis=0) + counts.sum(axis=1)
+    levels: NDArray[np.int64] = counts.sum(axis=0) + counts.sum(axis=1)
     if y.shape[0] % 2:
         levels += np.bincount(y[-1], minlength=256)
     return levels
