@@ -56,45 +56,113 @@ class Traffic:
         return total
 
 
+#: Stages from the end of the flow to its beginning: what waits at one holds up all before it.
+_BACKWARDS = ("publish", "encode", "measure", "decode", "network", "open", "list")
+#: Whose workers a stage needs: pictures are encoded by the threads that decode.
+_WORKERS = {"encode": "decode", "measure": "decode"}
+#: What holds a run up while nothing waits and nothing works that is measured: its start and its end.
+OTHER = "other"
+
+
+class Wait:
+    """One target's wait for a stage: ``with`` it, or :meth:`begin` and :meth:`end` it, from any thread.
+
+    To end it twice, or before it began, changes nothing: work that begins ends it, and who gives up.
+    """
+
+    def __init__(self, times: StageTimes, stage: str) -> None:
+        self._times = times
+        self._stage = stage
+        self._begun = False
+
+    def begin(self) -> Wait:
+        """From now on the target waits."""
+        self._begun = True
+        self._times.enter(self._stage)
+        return self
+
+    def end(self) -> None:
+        """Its turn has come, or it is given up."""
+        if self._begun:
+            self._begun = False
+            self._times.leave(self._stage)
+
+    __enter__ = begin
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
 class StageTimes:
-    """Busy seconds and calls by stage (fetch, decode, encode, publish ...), summed over threads."""
+    """Where a run's time goes: who is busy, who waits for whom, and which stage holds the others up.
+
+    ``busy_s``: seconds of work by stage, summed over threads; ``calls``: how often. ``wait_s``: seconds that
+    targets waited for a stage, summed over targets: by the run's seconds, it is the mean length of that queue.
+    ``held_up_s``: seconds of the run by the stage that held it up: at each moment the last one in the flow that
+    something waits for, since all before it can but fill its queue. Thread-safe; a change costs some microseconds.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.busy_s: dict[str, float] = defaultdict(float)
         self.wait_s: dict[str, float] = defaultdict(float)
+        self.held_up_s: dict[str, float] = defaultdict(float)
         self.calls: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._working: Counter[str] = Counter()
+        self._changed_s = time.perf_counter()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the time spent inside the ``with`` block to ``stage``."""
+        start = time.perf_counter()
         with self._lock:
             self.calls[stage] += 1
-        with self._adding(self.busy_s, stage):
-            yield
-
-    @contextmanager
-    def waiting(self, stage: str) -> Iterator[None]:
-        """Add the time spent waiting inside the ``with`` block (of many tasks at once) to ``stage``."""
-        with self._adding(self.wait_s, stage):
-            yield
-
-    @contextmanager
-    def _adding(self, sums: dict[str, float], stage: str) -> Iterator[None]:
-        start = time.perf_counter()
+            self._change(self._working, stage, 1)
         try:
             yield
         finally:
-            elapsed = time.perf_counter() - start
             with self._lock:
-                sums[stage] += elapsed
+                self._change(self._working, stage, -1)
+                self.busy_s[stage] += time.perf_counter() - start
+
+    def waiting(self, stage: str) -> Wait:
+        """A target's wait for ``stage``, not yet begun."""
+        return Wait(self, stage)
+
+    def enter(self, stage: str) -> None:
+        """One target more waits for ``stage``."""
+        with self._lock:
+            self._change(self._waiting, stage, 1)
+
+    def leave(self, stage: str) -> None:
+        """One target fewer waits for ``stage``."""
+        with self._lock:
+            self._change(self._waiting, stage, -1)
+
+    def _change(self, counts: Counter[str], stage: str, by: int) -> None:
+        """Book the time since the last change, then count."""
+        now_s = time.perf_counter()
+        elapsed_s, self._changed_s = now_s - self._changed_s, now_s
+        for waited_for, targets in self._waiting.items():
+            if targets:
+                self.wait_s[waited_for] += targets * elapsed_s
+        self.held_up_s[self._holder()] += elapsed_s
+        counts[stage] += by
+
+    def _holder(self) -> str:
+        for counts in (self._waiting, self._working):
+            for stage in _BACKWARDS:
+                if counts[stage]:
+                    return _WORKERS.get(stage, stage)
+        return OTHER
 
     def __add__(self, other: StageTimes) -> StageTimes:
         total = StageTimes()
         for times in (self, other):
-            for stage, seconds in times.busy_s.items():
-                total.busy_s[stage] += seconds
-            for stage, seconds in times.wait_s.items():
-                total.wait_s[stage] += seconds
+            for name in ("busy_s", "wait_s", "held_up_s"):
+                sums = getattr(total, name)
+                for stage, seconds in getattr(times, name).items():
+                    sums[stage] += seconds
         total.calls = self.calls + other.calls
         return total

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -70,6 +71,7 @@ class _Section(BaseModel):
         return value.isoformat() if isinstance(value, date) else value
 
 
+@lru_cache(maxsize=256)  # every request asks, of the same few hosts
 def is_loopback(url: str) -> bool:
     """True if the URL's host is this machine's loopback (``localhost``, 127.0.0.0/8, ::1); False for no URL."""
     host = _host(url)

@@ -20,6 +20,7 @@ from harvester.pipeline.stopping import Bounds, Stop, Stopped
 from harvester.pipeline.window import Window
 from harvester.pipeline.work import Capped, Item, OpenSources, Result, Void, Worker
 from harvester.sampling.plan import Visit
+from harvester.stats import StageTimes, Wait
 from harvester.store.ledger import Ledger
 from harvester.store.passes import OpenPass
 
@@ -107,6 +108,7 @@ class Stage:
     executor: Executor
     stop: Stop
     bounds: Bounds
+    times: StageTimes
 
 
 class CategoryWalk:
@@ -151,12 +153,14 @@ class CategoryWalk:
                     await self._stage.window.release()
                     return False
                 self._undecided += 1
-                queue.put_nowait(Item(rank, visit, place, asyncio.create_task(self._begin(rank, visit, place))))
+                turn = self._stage.times.waiting("order")
+                task = asyncio.create_task(self._begin(rank, visit, place, turn))
+                queue.put_nowait(Item(rank, visit, place, task, turn))
             return True
         finally:
             queue.put_nowait(None)
 
-    async def _begin(self, rank: Rank, visit: Visit, place: int) -> Result:
+    async def _begin(self, rank: Rank, visit: Visit, place: int, turn: Wait) -> Result:
         taken = partial(self._books.under_way.add, rank)
         if self._judge.is_lost(visit.source):
             return Void()
@@ -164,6 +168,7 @@ class CategoryWalk:
             taken()
             return Capped()
         result = await self._stage.worker.take(visit, place, taken)
+        turn.begin()
         self._stage.bounds.check()
         return result
 
@@ -193,6 +198,7 @@ class CategoryWalk:
         """Decide the next rank once its work is done."""
         try:
             result = await self._stage.stop.or_stopped(item.task)
+            item.turn.end()
         except BaseException:
             await self._drop(item)
             raise
@@ -222,10 +228,15 @@ class CategoryWalk:
         try:
             if ruling.measured is None:
                 return self._judge.finish(ruling)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._stage.executor, self._judge.finish, ruling)
+            with self._stage.times.waiting("encode") as turn:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._stage.executor, self._encode, ruling, turn)
         finally:
             await self._stage.window.release()
+
+    def _encode(self, ruling: Ruling, turn: Wait) -> Decision:
+        turn.end()
+        return self._judge.finish(ruling)
 
     async def _abandon(self, queue: asyncio.Queue[Item | None]) -> None:
         """Let go of work that will not be decided in this run; its ranks stay pending.
@@ -243,4 +254,5 @@ class CategoryWalk:
     async def _drop(self, item: Item) -> None:
         item.task.cancel()
         await asyncio.gather(item.task, return_exceptions=True)
+        item.turn.end()
         await self._stage.window.release()

@@ -94,7 +94,9 @@ class Harvest:
         """
         try:
             outside = self._outside
-            found, unknown = await self.stop.or_stopped(find_categories(outside.catalog, request, outside.details))
+            looking = find_categories(outside.catalog, request, outside.details)
+            with self.times.waiting("list"):
+                found, unknown = await self.stop.or_stopped(looking)
         except Stopped:
             return []
         if not found:
@@ -153,6 +155,7 @@ class Harvest:
             executor=executor,
             stop=self.stop,
             bounds=bounds,
+            times=self.times,
         )
         timer = asyncio.create_task(bounds.watch())
         try:
@@ -225,7 +228,8 @@ class Harvest:
         """What a new pass would visit; None if it cannot be listed now."""
         category = books.category
         try:
-            found = await self.stop.or_stopped(stage.lister.find(category, request))
+            with self.times.waiting("list"):
+                found = await self.stop.or_stopped(stage.lister.find(category, request))
         except Stopped:
             return None
         except TryAgainLater as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from harvester.pipeline.sinks import Decision, Sink
-from harvester.stats import StageTimes
+from harvester.stats import StageTimes, Wait
 
 #: A batch is published when it holds this many frames ...
 BATCH_FRAMES = 64
@@ -41,11 +42,14 @@ class Publisher:
         self._queue: asyncio.Queue[asyncio.Future[Decision] | _Marker | None] = asyncio.Queue(
             PIXEL_FRAMES if sink.pixels else QUEUE_DECISIONS
         )
+        self._collected: deque[Wait] = deque()  # of the decisions that are in no batch yet, in order
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
     async def put(self, decision: asyncio.Future[Decision]) -> None:
         """Hand over the next decision; its picture may still be being encoded."""
-        await self._queue.put(decision)
+        self._collected.append(self._times.waiting("batch").begin())
+        with self._times.waiting("publish"):
+            await self._queue.put(decision)
 
     async def after_all(self, action: Callable[[], None]) -> None:
         """Run ``action`` once everything handed over so far is durable, and wait for it."""
@@ -91,6 +95,8 @@ class Publisher:
 
     async def _publish(self, batch: list[Decision]) -> None:
         if batch:
+            for _ in batch:
+                self._collected.popleft().end()
             with self._times.timed("publish"):
                 await self._in_thread(lambda: self._sink.publish(batch))
 

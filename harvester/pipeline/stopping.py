@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harvester.clock import Clock
 from harvester.config import Run
@@ -22,31 +22,41 @@ class Stop:
     """Asks a run to end. What is done and next in rank is still decided; what is under way is dropped."""
 
     def __init__(self) -> None:
-        self._asked = asyncio.Event()
+        self._asked = False
+        self._ending: asyncio.Future[None] | None = None  # done once a stop is asked
         self.reason = ""
         self.signal_number: int | None = None
 
     def ask(self, reason: str, *, signal_number: int | None = None) -> None:
         """Begin to end. The first reason counts, unless a signal follows."""
-        if not self._asked.is_set() or signal_number is not None:
+        if not self._asked or signal_number is not None:
             self.reason, self.signal_number = reason, signal_number
-        self._asked.set()
+        self._asked = True
+        if self._ending is not None and not self._ending.done():
+            self._ending.set_result(None)
 
     @property
     def asked(self) -> bool:
-        return self._asked.is_set()
+        return self._asked
+
+    def _when_asked(self) -> asyncio.Future[None]:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_future()
+            if self._asked:
+                self._ending.set_result(None)
+        return self._ending
 
     async def or_stopped(self, awaitable: Awaitable[T]) -> T:
         """The awaitable's result if it is there; else raises Stopped, and cancels it, once a stop is asked."""
         work = asyncio.ensure_future(awaitable)
-        asked = asyncio.ensure_future(self._asked.wait())
         try:
-            await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():  # what is there costs no wait: so it is with most targets, several times each
+                either: set[asyncio.Future[Any]] = {work, self._when_asked()}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             raise Stopped
         finally:
-            asked.cancel()
             if not work.done():
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)

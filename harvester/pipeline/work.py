@@ -17,7 +17,7 @@ from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.opening import Located, Opener, OpenSource
 from harvester.ports import Decoder
 from harvester.sampling.plan import Visit
-from harvester.stats import StageTimes
+from harvester.stats import StageTimes, Wait
 from harvester.vision.measure import measure
 
 #: A signature that has expired (facts: clip MP4s answer 401, sometimes 403): the source is resolved once more.
@@ -60,12 +60,13 @@ Result = Void | Capped | Failed | Measured
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """A place of the rank order, with the work that is under way for it."""
+    """A place of the rank order, with the work that is under way for it; ``turn``: its wait once that is done."""
 
     rank: Rank
     visit: Visit
     place: int
     task: asyncio.Task[Result]
+    turn: Wait
 
 
 class OpenSources:
@@ -131,7 +132,8 @@ class Worker:
     async def take(self, visit: Visit, place: int, taken: Callable[[], None]) -> Result:
         """Do the work of one target; ``taken`` is called once it is known to exist."""
         try:
-            source = await self._sources.get(visit.source)
+            with self._times.waiting("open"):
+                source = await self._sources.get(visit.source)
         except TargetError as error:
             return Failed(error, whole_source=True)
         k = visit.target_number(place)
@@ -140,8 +142,9 @@ class Worker:
         taken()
         try:
             located = await self._read(visit.source, source, k)
-            loop = asyncio.get_running_loop()
-            picture, measurement = await loop.run_in_executor(self._executor, self._look, located.unit)
+            with self._times.waiting("decode") as turn:
+                loop = asyncio.get_running_loop()
+                picture, measurement = await loop.run_in_executor(self._executor, self._look, located.unit, turn)
         except TargetError as error:
             return Failed(error, whole_source=False)
         name = self._decoders.name
@@ -160,7 +163,8 @@ class Worker:
                 raise SourceError(said, reason="broken", retryable=True)
             return await renewed.read(renewed.targets[k])
 
-    def _look(self, unit: AccessUnit) -> tuple[Picture, Measurement]:
+    def _look(self, unit: AccessUnit, turn: Wait) -> tuple[Picture, Measurement]:
+        turn.end()
         with self._times.timed("decode"):
             picture = self._decoders.mine().decode(unit)
         with self._times.timed("measure"):

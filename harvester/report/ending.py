@@ -60,6 +60,7 @@ def conclude(
         bytes={kind.value: count for kind, count in ending.traffic.bytes.items()},
         stages=dict(ending.times.busy_s),
         waits=dict(ending.times.wait_s),
+        held_up=dict(ending.times.held_up_s),
         contact_sheet=str(contact_sheet) if contact_sheet else "",
         notes=notes,
         errors=tuple(str(error) for error in errors),

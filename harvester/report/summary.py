@@ -18,6 +18,7 @@ from rich.text import Text
 
 from harvester.pipeline.listing import Listed
 from harvester.report.completeness import listed_text, shortfalls
+from harvester.report.stages import bound_by, bound_text, mean_queues, stages_text
 from harvester.text import printable, redact
 
 #: Exit codes that a status goes with (contract, "Command line"); ``partial`` and ``failed`` with all others.
@@ -118,9 +119,8 @@ class RunReport:
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stages: Mapping[str, float] = field(default_factory=dict)  # busy seconds, summed over threads
-    waits: Mapping[str, float] = field(
-        default_factory=dict
-    )  # seconds that targets waited for it, summed over those under way
+    waits: Mapping[str, float] = field(default_factory=dict)  # seconds that targets waited for it, summed
+    held_up: Mapping[str, float] = field(default_factory=dict)  # seconds of the run by the stage that held it up
     contact_sheet: str = ""  # path of the picture, "" if there is none
 
     def __post_init__(self) -> None:
@@ -149,8 +149,10 @@ class RunReport:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in ("dropped", "failed", "removed", "requests", "bytes"):
             values[name] = _plain(values[name])
-        for name in ("stages", "waits"):
+        for name in ("stages", "waits", "held_up"):
             values[name] = {stage: round(seconds, 3) for stage, seconds in values[name].items()}
+        values["queued"] = {stage: round(n, 2) for stage, n in mean_queues(self.waits, self.seconds).items()}
+        values["bound_by"] = bound_by(self.held_up)
         for name in ("errors", "notes"):
             values[name] = [redact(line) for line in values[name]]
         values["seconds"] = round(self.seconds, 3)
@@ -267,7 +269,8 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
         ("received", _by_kind(_size(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),
         ("decoder", printable(report.decoder, MESSAGE_CHARS)),
-        ("stages", _stages(report)),
+        ("stages", stages_text(report.stages, mean_queues(report.waits, report.seconds))),
+        ("bound by", bound_text(report.held_up)),
         ("dataset", printable(report.dataset, PATH_CHARS)),
         ("pictures", printable(report.contact_sheet, PATH_CHARS)),
     ]
@@ -291,16 +294,6 @@ def _by_kind(total: str, parts: Mapping[str, str]) -> str:
 def _speed(report: RunReport) -> str:
     decided = report.planned - report.pending
     return f"{decided / report.seconds:.1f} frames/s" if decided and report.seconds > 0 else ""
-
-
-def _stages(report: RunReport) -> str:
-    """Busy seconds by stage, the busiest first, and what targets waited for, summed over all under way."""
-    busy = sorted(report.stages.items(), key=lambda item: (-item[1], item[0]))
-    text = ", ".join(f"{printable(name)} {seconds:.1f} s" for name, seconds in busy)
-    waits = ", ".join(
-        f"{seconds:.1f} s for {printable(what)}" for what, seconds in report.waits.items() if seconds
-    )
-    return f"{text}{'; ' * bool(text)}targets waited {waits}" if waits else text
 
 
 def _notes(report: RunReport) -> list[str]:

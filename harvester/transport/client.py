@@ -187,7 +187,7 @@ class Transport:
         turns = self._turns.setdefault(host, asyncio.Semaphore(self._fetch.connections_per_host))
         while True:
             try:
-                async with asyncio.timeout(self._pool_timeout_s):
+                async with asyncio.timeout(self._pool_timeout_s if turns.locked() else None):
                     await turns.acquire()
             except TimeoutError:
                 raise FetchError(f"{where(url)}: no free connection in time", reason="timeout") from None

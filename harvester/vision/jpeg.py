@@ -35,8 +35,8 @@ HD_LINES = 720
 #: (horizontal, vertical) luma samples of a chroma sample.
 _SUBSAMPLING = {"420": (2, 2), "422": (2, 1), "444": (1, 1)}
 
-#: Lines converted at a time (even), 0.2 MB at 1080p: 4 ms for the picture, 19 ms at one go.
-_BAND = 32
+#: Lines converted at a time (even), 0.4 MB at 1080p, which stay in a cache of level 2: 1.7 ms for the picture.
+_BAND = 64
 
 _Image = NDArray[np.uint8]
 
@@ -88,8 +88,11 @@ def _converted(picture: Picture, order: str) -> _Image:
     matrix = _matrix(_matrix_number(stream), stream.full_range, stream.bit_depth, order)
     image = np.empty((stream.height, stream.width, 3), np.uint8)
     for top in range(0, stream.height, _BAND):
-        band = opencv().transform(_band(picture, top), matrix)  # rounded and clipped to the planes' type
-        image[top : top + _BAND] = band if band.dtype == np.uint8 else np.minimum(band, 255)
+        band, lines = _band(picture, top), image[top : top + _BAND]
+        if band.dtype == np.uint8:
+            opencv().transform(band, matrix, dst=lines)  # rounded and clipped to the planes' type
+        else:
+            np.minimum(opencv().transform(band, matrix), 255, out=lines, casting="unsafe")
     return image
 
 
@@ -105,11 +108,12 @@ def _band(picture: Picture, top: int) -> Any:
 
 
 def _repeated(plane: Any, across: int, down: int) -> Any:
-    if across == down == 1:
-        return plane
-    cv2 = opencv()
-    size = (plane.shape[1] * across, plane.shape[0] * down)
-    return cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
+    """Every sample ``across`` times to the right and ``down`` times downward.
+
+    To the right by interleaving the plane with itself: cv2.resize takes half of the whole conversion for it.
+    """
+    wide = opencv().merge([plane] * across).reshape(plane.shape[0], -1) if across > 1 else plane
+    return np.repeat(wide, down, axis=0) if down > 1 else wide
 
 
 def _matrix_number(stream: StreamInfo) -> int:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from harvester import stats as module
-from harvester.stats import RequestKind, StageTimes, Traffic
+from harvester.stats import OTHER, RequestKind, StageTimes, Traffic
 
 
 def traffic(**counts: int) -> Traffic:
@@ -99,3 +99,64 @@ def test_stage_times_add(perf_counter):
     assert total.busy_s == {"fetch": 2.0, "decode": 1.0}
     assert total.calls == {"fetch": 2, "decode": 1}
     assert left.busy_s == {"fetch": 1.0}
+
+
+# --- what holds a run up ------------------------------------------------------------------------------------------------
+
+
+def test_queues_are_counted_in_target_seconds(perf_counter):
+    times = StageTimes()
+    first, second = times.waiting("decode").begin(), times.waiting("decode").begin()
+    perf_counter[0] += 2
+    first.end()
+    perf_counter[0] += 1
+    second.end()
+    perf_counter[0] += 10
+    times.waiting("decode").begin()
+    assert times.wait_s == {"decode": 5.0}
+
+
+def test_a_wait_ends_once_and_only_if_it_began(perf_counter):
+    times = StageTimes()
+    times.waiting("decode").end()
+    with times.waiting("decode") as turn:
+        perf_counter[0] += 1
+        turn.end()
+        perf_counter[0] += 5
+        with times.waiting("decode"):
+            perf_counter[0] += 1
+    perf_counter[0] += 5
+    times.enter("decode")
+    assert times.wait_s == {"decode": 2.0}
+
+
+def test_the_last_stage_that_is_waited_for_holds_the_run_up(perf_counter):
+    times = StageTimes()
+
+    def passes(seconds):
+        perf_counter[0] += seconds
+
+    passes(1)  # other
+    with times.waiting("list"):
+        passes(2)
+        with times.waiting("network"), times.waiting("order"), times.waiting("batch"):
+            passes(4)
+            with times.timed("decode"), times.timed("publish"):
+                passes(8)  # the network: busy is not behind
+            with times.waiting("encode"):
+                passes(16)  # the threads that decode
+                with times.waiting("publish"):
+                    passes(32)
+    assert times.held_up_s == {OTHER: 1, "list": 2, "network": 12, "decode": 16, "publish": 32}
+
+
+def test_where_nothing_waits_the_one_at_work_holds_the_run_up(perf_counter):
+    times = StageTimes()
+    with times.timed("measure"):
+        perf_counter[0] += 1
+        with times.timed("publish"):
+            perf_counter[0] += 2
+    with times.timed("unheard of"):
+        perf_counter[0] += 4
+    assert times.held_up_s == {"decode": 1, "publish": 2, OTHER: 4}
+    assert (times + times).held_up_s == {"decode": 2, "publish": 4, OTHER: 8}

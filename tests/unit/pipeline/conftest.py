@@ -58,7 +58,7 @@ def item(source: Source, place: int = 0, retry: tuple[int, ...] | None = None) -
 
 def at(visit: Visit, place: int) -> Item:
     """A place of a visit."""
-    return Item(visit.rank(place), visit, place, cast("Any", None))
+    return Item(visit.rank(place), visit, place, cast("Any", None), StageTimes().waiting("order"))
 
 
 def picture(seed: int, side: int = 64) -> Picture:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harvester import stats
 from harvester.errors import MachineError
 from harvester.pipeline import publishing
 from harvester.pipeline.publishing import BATCH_FRAMES, BATCH_OUTCOMES, PIXEL_FRAMES, QUEUE_DECISIONS, Publisher
@@ -174,3 +175,22 @@ def test_deciding_waits_when_too_much_waits_to_be_published() -> None:
         await running
 
     asyncio.run(check())
+
+
+def test_a_published_decision_waits_for_no_batch_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = StageTimes()
+
+    async def run() -> None:
+        publisher = Publisher(RememberingSink(), times)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(publisher.run())
+            for number in range(5):
+                await publisher.put(future_of(decision(number, kept=True)))
+            await publisher.finish()
+
+    asyncio.run(run())
+    waited_s = times.wait_s["batch"]
+    now_s = stats.time.perf_counter()
+    monkeypatch.setattr(stats.time, "perf_counter", lambda: now_s + 1000)
+    times.enter("decode")
+    assert times.wait_s["batch"] == waited_s > 0

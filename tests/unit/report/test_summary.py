@@ -47,7 +47,8 @@ REPORT = RunReport(
     errors=("GET /seg?token=s3cret failed",),
     notes=("the clock is set",),
     stages={"decode": 1.5, "fetch": 20.0},
-    waits={"the network": 11.2, "publish": 1.0},
+    waits={"network": 11.2, "publish": 1.0},
+    held_up={"network": 9.0, "decode": 0.01, "other": 2.99},
     contact_sheet="/data/set/sheet.jpg",
 )
 
@@ -211,7 +212,8 @@ def test_the_summary_says_what_happened():
         "received 3.4 MB (media 3.4 MB, helix 999 B)",
         "speed    1.6 frames/s",
         "decoder  cpu: no GPU here",
-        "stages   fetch 20.0 s, decode 1.5 s; targets waited 11.2 s for the network, 1.0 s for publish",
+        "stages   fetch 20.0 s, decode 1.5 s; targets waiting on average: network 0.9, publish 0.1",
+        "bound by network (network 75%, other 25% of the time)",
         "dataset  /data/set",
         "pictures /data/set/sheet.jpg",
         "note: the clock is set",

@@ -99,6 +99,12 @@ def test_counts_past_float32_are_exact() -> None:
     assert measurement.histogram[7] == 4099 * 4097 == 2**24 + 16_387
 
 
+def test_pairs_past_float32_are_exact() -> None:
+    """Pixels are counted as pairs of half a picture each: 2^24 of them are more than 8K has."""
+    measurement = measure(gray_picture(np.full((4202, 8001), 7, np.uint8)))
+    assert measurement.histogram[7] == 4202 * 8001 == 2 * (2**24 + 32_885)
+
+
 def test_tall_pictures_are_exact() -> None:
     """1,024 lines of 255² in a piece are past float32."""
     measurement = measure(gray_picture(np.full((32 * 1025, 3), 255, np.uint8)))
