@@ -1,0 +1,91 @@
+"""The benchmark's Twitch: one category, a broadcaster a VOD. Helix, GQL and usher are the sandbox's own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from bench.footage import SEGMENT_S, Quality
+from bench.stock import Place
+from harvester.model import VodType
+from harvester.sandbox.build import DEFAULT_NOW
+from harvester.sandbox.footage import FootageFile, Session
+from harvester.sandbox.world import (
+    SOURCE_FOLDER,
+    Channel,
+    Cutting,
+    Game,
+    Piece,
+    RenditionInfo,
+    SegmentEntry,
+    Video,
+    World,
+)
+
+CATEGORY = Game("490100", "Benchmark", "benchmark", viewers=1)
+_FIRST_VOD, _FIRST_CHANNEL = 2_400_000_000, 40_000_000
+
+
+def world_of(quality: Quality) -> World:
+    """As many archives as the quality has, a day apart, each of one broadcaster."""
+    videos = tuple(_video(quality, number) for number in range(quality.vods))
+    channels = tuple(video.channel for video in videos)
+    return World("bench", DEFAULT_NOW, (CATEGORY,), channels, videos, ())
+
+
+def _video(quality: Quality, number: int) -> Video:
+    seconds = float(quality.segments * SEGMENT_S)
+    file = FootageFile(Path(), quality.width, quality.height, 0)
+    session = Session(f"vod {number}", CATEGORY.name, CATEGORY.slug, "", seconds, float(quality.fps), (file,))
+    login = f"broadcaster_{number}"
+    return Video(
+        id=str(_FIRST_VOD + number),
+        stream_id=str(318_000_000_000 + number),
+        channel=Channel(str(_FIRST_CHANNEL + number), login, login),
+        game=CATEGORY,
+        pieces=(Piece(session, number),),
+        cutting=Cutting(SEGMENT_S),
+        container="ts",
+        title="benchmark",
+        created_at=DEFAULT_NOW - timedelta(days=1 + number % 50),
+        language="en",
+        views=100,
+        type=VodType.ARCHIVE,
+        distribution="dbench",
+    )
+
+
+class Reels:
+    """What the sandbox's routes ask about media, answered for footage that is put together elsewhere."""
+
+    def __init__(self, quality: Quality) -> None:
+        self._quality = quality
+
+    def renditions(self, _video: Video) -> tuple[RenditionInfo, ...]:
+        """The one quality, as the broadcaster's own."""
+        quality = self._quality
+        return (
+            RenditionInfo(
+                folder=SOURCE_FOLDER,
+                name=quality.name,
+                width=quality.width,
+                height=quality.height,
+                fps=float(quality.fps),
+                codecs="avc1.64002A,mp4a.40.2",
+                bandwidth=round(quality.mbps * 1e6),
+            ),
+        )
+
+    def height_of(self, _video: Video, folder: str) -> int | None:
+        """Height of the rendition in ``folder``; None if there is none."""
+        return self._quality.height if folder == SOURCE_FOLDER else None
+
+    def entries(self, _video: Video, _height: int) -> tuple[SegmentEntry, ...]:
+        """Ten seconds each."""
+        length_s = float(SEGMENT_S)
+        return tuple(SegmentEntry(0, (), n * length_s, length_s) for n in range(self._quality.segments))
+
+
+def place_of(vod_id: str, offset_s: float) -> Place:
+    """The segment of a VOD that begins at that time."""
+    return Place(int(vod_id) - _FIRST_VOD, round(offset_s / SEGMENT_S))

@@ -1,0 +1,169 @@
+"""How fast harvester is, beside other ways to the same pictures and beside what no way can beat.
+
+    .venv/bin/python scripts/bench_harvest.py [--quality 1080p60,480p30] [--rtt-ms 40] [--mbps 300] [--cores 2]
+                                              [--repeats 5] [--frames N] [--arms NAME,...] [--quick]
+                                              [--json scripts/results/bench_harvest.json]
+
+Makes VODs of ten minutes, once, from the package's footage (a few minutes; --cache says where), and serves them
+from a process of its own behind a link with that round-trip time and a bandwidth that all connections share (0 and
+0: as loopback is). ``harvester run`` chooses the targets, which are starts of segments: other moments it does not
+sample. All arms then fetch the same ones, and first all must deliver the right pictures. Repeats alternate between
+the arms.
+
+With several values of --rtt-ms, --mbps or --cores it measures each combination, the rivals on the default link
+only.
+
+Frames a second, requests, bytes and processor time are of the work itself: for harvester from the first request
+for media to the last file, its processor time less that of a run that finds its target met; the others time
+themselves, less imports. The whole command stands beside it. The server's processor time is not in it; it works
+on the same cores if there are no others, for all arms alike. A rival begins no target after --limit-s seconds.
+
+Exit codes: 0 measured, whatever the goals; 1 an arm delivered a wrong picture or failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.arms import HARVESTERS, LIMITS, Bench, Run, opened, rival_names
+from bench.footage import QUALITIES, build
+from bench.rivals import missing
+from bench.telling import Cell, machine, table
+
+from harvester.version import __version__
+
+RESULTS = Path(__file__).parent / "results" / "bench_harvest.json"
+DEFAULT_RTT_MS, DEFAULT_MBPS = 40.0, 300.0
+#: Targets that every arm's pictures are verified on.
+VERIFIED = 8
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def verify(bench: Bench, arms: Sequence[str]) -> None:
+    """Raise SystemExit unless every arm delivers the right pictures; harvester all, the others some."""
+    bench.shape(0, 0)
+    bench.choose()
+    wrong = {"harvester x 4": bench.wrong()}
+    if not bench.wanted:
+        raise SystemExit("harvester kept nothing")
+    few = bench.wanted[:: max(1, len(bench.wanted) // VERIFIED)]
+    for arm in arms:
+        if arm not in HARVESTERS and not arm.startswith("limit: fetch"):
+            done = bench.run(arm, wanted=few)
+            wrong[arm] = bench.wrong() + ["missing"] * (len(few) - done.frames)
+    failed = {arm: names for arm, names in wrong.items() if names}
+    if failed:
+        raise SystemExit(f"wrong pictures: {failed}")
+    say(f"{bench.quality.name}: {len(bench.wanted)} targets; the pictures of {', '.join(wrong)} are right")
+
+
+def measure(bench: Bench, arms: Sequence[str], rtt_ms: float, mbps: float, repeats: int) -> Cell:
+    """All arms on one link, alternating."""
+    bench.shape(rtt_ms, mbps)
+    runs: dict[str, list[Run]] = {arm: [] for arm in arms}
+    for repeat in range(repeats):
+        for arm in arms:
+            runs[arm].append(bench.run(arm))
+            rate = runs[arm][-1].frames / runs[arm][-1].seconds
+            say(f"  {rtt_ms:g} ms {mbps:g} Mbit/s, {repeat + 1} of {repeats}, {arm}: {rate:.1f} frames/s")
+    return Cell(bench.quality.name, rtt_ms, mbps, len(bench.cores), len(bench.wanted), bench.unit_bytes(), runs)
+
+
+def chosen_arms(names: Sequence[str]) -> list[str]:
+    """Those asked for that can run here, the limits behind the harvester whose ranges they fetch."""
+    known = [*HARVESTERS, *LIMITS, *rival_names()]
+    unknown = set(names) - set(known)
+    if unknown:
+        raise SystemExit(f"no such arms: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    absent = {arm: missing(arm) for arm in rival_names() if arm in names and missing(arm)}
+    for arm, why in absent.items():
+        say(f"{arm}: left out, {why}")
+    return [arm for arm in known if arm in names and arm not in absent]
+
+
+def bench_quality(name: str, options: argparse.Namespace, scratch: Path) -> list[Cell]:
+    """Every combination asked for, of one quality."""
+    quality, arms = QUALITIES[name], chosen_arms(options.arms)
+    folder = build(quality, options.cache)
+    available, cells = sorted(os.sched_getaffinity(0)), []
+    several = len(options.rtt_ms) * len(options.mbps) > 1
+    for count in options.cores:
+        cores = available[:count]
+        with opened(
+            quality, folder, scratch, cores, limit_s=options.limit_s, frames=options.frames or 1_000_000
+        ) as bench:
+            verify(bench, arms)
+            bench.frames = len(bench.wanted)
+            for rtt_ms, mbps in itertools.product(options.rtt_ms, options.mbps):
+                plain = not several or (rtt_ms, mbps) == (DEFAULT_RTT_MS, DEFAULT_MBPS)
+                taken = arms if plain else [arm for arm in arms if arm not in rival_names() or "sketch" in arm]
+                cells.append(measure(bench, taken, rtt_ms, mbps, options.repeats))
+                print(table(cells[-1]), flush=True)
+    return cells
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cache = Path(tempfile.gettempdir()) / f"harvester-bench-{os.getuid()}"
+    cores = [min(2, len(os.sched_getaffinity(0)))]
+    parser.add_argument("--quality", type=_words, default=["1080p60", "480p30"], metavar="NAME,...")
+    parser.add_argument("--rtt-ms", type=_numbers, default=[DEFAULT_RTT_MS], metavar="MS,...")
+    parser.add_argument("--mbps", type=_numbers, default=[DEFAULT_MBPS], metavar="MBIT,...")
+    parser.add_argument("--cores", type=_counts, default=cores, metavar="N,...")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=0, help="targets (default: all that are planned)")
+    parser.add_argument("--arms", type=_words, default=[*HARVESTERS, *LIMITS, *rival_names()], metavar="NAME,...")
+    parser.add_argument("--limit-s", type=float, default=15, help="time for a rival in each repeat (s)")
+    parser.add_argument("--quick", action="store_true", help="one repeat, 3 s a rival")
+    parser.add_argument("--cache", type=Path, default=cache, help="folder for the VODs")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.repeats, options.limit_s = 1, 3.0
+    return options
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(word) for word in text.split(",")]
+
+
+def _counts(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parsed(arguments)
+    cells: list[Cell] = []
+    with tempfile.TemporaryDirectory(prefix="harvester-bench-") as scratch:
+        for name in options.quality:
+            cells += bench_quality(name, options, Path(scratch))
+    result: dict[str, Any] = {
+        "script": "bench_harvest",
+        "harvester": __version__,
+        "machine": machine(),
+        "repeats": options.repeats,
+        "limit_s": options.limit_s,
+        "cells": [cell.document() for cell in cells],
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
