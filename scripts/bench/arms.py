@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.footage import Quality, picture_hash
 from bench.measuring import Ended, run
 from bench.rivals import ARMS, Job, Wanted
@@ -24,6 +26,9 @@ from bench.world import CATEGORY, place_of
 #: Harvester at its default connections, and at as many as its quickest rivals have.
 HARVESTERS = {"harvester x 4": 4, "harvester x 16": 16}
 LIMITS = ("limit: fetch x 4", "limit: fetch x 16", "limit: decode")
+
+#: Shares of blue, green and red in luma, BT.601 and BT.709: arms differ in what they take untold colours for.
+LUMAS = ((0.114, 0.587, 0.299), (0.0722, 0.7152, 0.2126))
 
 _SEGMENT = re.compile(r"broadcaster_(\d+)_\d+_\d+/chunked/(\d+)\.ts$")
 _FILE = re.compile(r"vod-(\d+)-(\d{9})\.jpg")
@@ -213,16 +218,13 @@ class Bench:
         match = _FILE.fullmatch(file.name)
         vod, segment = file.stem.split("-")[:2]
         place = place_of(match[1], int(match[2]) / 1000) if match else Place(int(vod), int(segment))
-        luma = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        return luma is None or (picture_hash(luma) ^ self.stock.head(place).phash).bit_count() > SAME_BITS
+        image = cv2.imread(str(file))
+        lumas = (cv2.transform(image, np.array([weights])).reshape(image.shape[:2]) for weights in LUMAS)
+        return not any(self.stock.shows(place, picture_hash(luma)) for luma in lumas)
 
     def unit_bytes(self) -> float:
         """Mean size of the access units wanted."""
         return sum(self.stock.head(wanted.place).unit_bytes for wanted in self.wanted) / len(self.wanted)
-
-
-#: Hash bits that JPEG and other roundings may change; other pictures differ by 12 and more.
-SAME_BITS = 5
 
 
 def _place(path: str) -> Place:

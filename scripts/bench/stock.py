@@ -16,6 +16,8 @@ from bench.transport_stream import AUDIO, CLOCK_HZ, PAT, PMT, VIDEO, Stretch
 FIRST_PTS_S = 10
 #: Bytes of a head that is looked at for the places of its time stamps: more than a packet's.
 _ANY = 1000
+#: Hash bits that JPEG and colours may change (BT.709 or BT.601 makes other greys); other pictures differ by 12.
+SAME_BITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Stock:
     def __init__(self, quality: Quality, folder: Path) -> None:
         self.quality = quality
         self._heads = read_heads(folder)
+        self._hashes = np.array([head.phash for head in self._heads], np.uint64)
         self._before = list(accumulate(map(_video_packets, self._heads), initial=0))
         self._pattern = head_packets(quality, bytes(_ANY))  # every head is stamped at the same places
         self._tails = [load(folder / f"tail-{number}.npz") for number in range(TAILS)]
@@ -44,6 +47,12 @@ class Stock:
         if not (0 <= place.vod < self.quality.vods and 0 <= place.segment < self.quality.segments):
             raise LookupError(place)
         return self._heads[place.vod * self.quality.segments + place.segment]
+
+    def shows(self, place: Place, phash: int) -> bool:
+        """True if a picture of that hash is the first of the segment, and of no other."""
+        distances = np.bitwise_count(self._hashes ^ np.uint64(phash))
+        own = place.vod * self.quality.segments + place.segment
+        return int(distances.argmin()) == own and int(distances[own]) <= SAME_BITS
 
     def size(self, place: Place) -> int:
         """Bytes of a segment."""
