@@ -74,7 +74,7 @@ QUALITIES = {
     for quality in (
         Quality("1080p60", 1920, 1080, 60, 6.0, 170_000, vods=10),
         Quality("480p30", 852, 480, 30, 1.4, 60_000, vods=30),
-        Quality("180p30", 320, 180, 30, 0.3, 10_000, vods=2, segments=8),  # to try the command
+        Quality("180p15", 320, 180, 15, 0.3, 10_000, vods=2, segments=8),  # to try the command
     )
 }
 
@@ -154,8 +154,10 @@ def shown(data: bytes) -> int:
 # -- pictures -----------------------------------------------------------------------------------------------
 
 
-def _pictures(session: Session) -> Iterator[_Planes]:
-    with av.open(str(session.files[0].path)) as container:
+def _pictures(session: Session, quality: Quality) -> Iterator[_Planes]:
+    tallest, *smaller = session.files
+    file = next((file for file in smaller if file.height >= 2 * quality.height), tallest)
+    with av.open(str(file.path)) as container:
         for frame in container.decode(video=0):
             planes = frame.to_ndarray(format="yuv420p").ravel()
             luma = frame.width * frame.height
@@ -192,7 +194,7 @@ def _distinct(quality: Quality) -> Iterator[_Planes]:
     seen = np.zeros(0, np.uint64)
     games = sessions()
     for vod in range(quality.vods):
-        pictures = list(_pictures(games[vod % len(games)]))
+        pictures = list(_pictures(games[vod % len(games)], quality))
         for segment in range(quality.segments):
             rng = random.Random(f"{_SEED}:{vod}:{segment}")
             for _ in range(_LOOKS):
@@ -252,7 +254,7 @@ def _encoded_heads(quality: Quality) -> Iterator[bytes]:
 def _sample(quality: Quality, every: int) -> Iterator[_Planes]:
     """Some pictures of each game, to find the quality by."""
     for session in sessions():
-        for planes in list(_pictures(session))[:: 12 * every]:
+        for planes in list(_pictures(session, quality))[:: 12 * every]:
             yield _looked(planes, quality, 0.5, 0.5, 0.7, False)
 
 
@@ -281,7 +283,7 @@ def _tail(quality: Quality, session: Session) -> Stretch:
 
 def _panned(quality: Quality, session: Session) -> Iterator[av.VideoFrame]:
     """The footage at the rendition's rate, the window in motion: there is something new in every picture."""
-    pictures = list(_pictures(session))
+    pictures = list(_pictures(session, quality))
     for number in range(SEGMENT_S * quality.fps):
         at_s = number / quality.fps
         base = pictures[int(at_s * session.fps) % len(pictures)]
