@@ -17,8 +17,10 @@ Frames a second, requests, bytes and processor time are of the work itself: for 
 for media to the last file, its processor time less that of a run that finds its target met; the others time
 themselves, less imports. The whole command stands beside it. The server's processor time is not in it; it works
 on the same cores if there are no others, for all arms alike. A rival begins no target after --limit-s seconds.
+A rival that is not installed, fails or delivers wrong pictures is left out, and said to be. The link has no slow
+start: a new connection costs a round trip, no more. Linux only (it reads /proc and chooses cores).
 
-Exit codes: 0 measured, whatever the goals; 1 an arm delivered a wrong picture or failed.
+Exit codes: 0 measured, whatever the goals; 1 harvester or a limit failed or delivered a wrong picture.
 """
 
 from __future__ import annotations
@@ -33,39 +35,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.arms import HARVESTERS, LIMITS, Bench, Run, opened, rival_names
+from bench.arms import HARVESTERS, LIMITS, ArmFailed, Bench, Run, opened
 from bench.footage import QUALITIES, build
+from bench.rivals import ARMS as RIVALS
 from bench.rivals import missing
-from bench.telling import Cell, machine, table
+from bench.telling import DEFAULT_MBPS, DEFAULT_RTT_MS, FLOORS_EVERYWHERE, Cell, machine, table
 
 from harvester.version import __version__
 
 RESULTS = Path(__file__).parent / "results" / "bench_harvest.json"
-DEFAULT_RTT_MS, DEFAULT_MBPS = 40.0, 300.0
-#: Targets that every arm's pictures are verified on.
-VERIFIED = 8
+#: Asked of harvester where no number of frames is: more than there are.
+ALL = 1_000_000
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def verify(bench: Bench, arms: Sequence[str]) -> None:
-    """Raise SystemExit unless every arm delivers the right pictures; harvester all, the others some."""
+def verified(bench: Bench, arms: Sequence[str], left_out: dict[str, str]) -> list[str]:
+    """Those arms that deliver the right pictures: harvester and the limits must, other rivals are left out.
+
+    Raises ArmFailed.
+    """
     bench.shape(0, 0)
     bench.choose()
-    wrong = {"harvester x 4": bench.wrong()}
-    if not bench.wanted:
-        raise SystemExit("harvester kept nothing")
-    few = bench.wanted[:: max(1, len(bench.wanted) // VERIFIED)]
     for arm in arms:
-        if arm not in HARVESTERS and not arm.startswith("limit: fetch"):
-            done = bench.run(arm, wanted=few)
-            wrong[arm] = bench.wrong() + ([] if done.frames else ["none"])
-    failed = {arm: names for arm, names in wrong.items() if names}
-    if failed:
-        raise SystemExit(f"wrong pictures: {failed}")
-    say(f"{bench.quality.name}: {len(bench.wanted)} targets; the pictures of {', '.join(wrong)} are right")
+        if arm in HARVESTERS or arm.startswith("limit: fetch"):
+            continue
+        try:
+            bench.verify(arm)
+        except ArmFailed as failure:
+            if arm in LIMITS:
+                raise
+            left_out[arm] = str(failure).splitlines()[0]
+            say(f"left out: {failure}")
+    right = [arm for arm in arms if arm not in left_out]
+    say(f"{bench.quality.name}: {len(bench.wanted)} targets; the pictures of {', '.join(right)} are right")
+    return right
 
 
 def measure(bench: Bench, arms: Sequence[str], rtt_ms: float, mbps: float, repeats: int) -> Cell:
@@ -80,35 +86,35 @@ def measure(bench: Bench, arms: Sequence[str], rtt_ms: float, mbps: float, repea
     return Cell(bench.quality.name, rtt_ms, mbps, len(bench.cores), len(bench.wanted), bench.unit_bytes(), runs)
 
 
-def chosen_arms(names: Sequence[str]) -> list[str]:
+def chosen_arms(names: Sequence[str], left_out: dict[str, str]) -> list[str]:
     """Those asked for that can run here, the limits behind the harvester whose ranges they fetch."""
-    known = [*HARVESTERS, *LIMITS, *rival_names()]
+    known = [*HARVESTERS, *LIMITS, *RIVALS]
     unknown = set(names) - set(known)
     if unknown:
         raise SystemExit(f"no such arms: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    absent = {arm: missing(arm) for arm in rival_names() if arm in names and missing(arm)}
-    for arm, why in absent.items():
-        say(f"{arm}: left out, {why}")
-    return [arm for arm in known if arm in names and arm not in absent]
+    for arm in set(names) & set(RIVALS):
+        if why := missing(arm):
+            left_out[arm] = why
+            say(f"left out: {arm}, {why}")
+    return [arm for arm in known if arm in names and arm not in left_out]
 
 
-def bench_quality(name: str, options: argparse.Namespace, scratch: Path) -> list[Cell]:
+def bench_quality(name: str, options: argparse.Namespace, scratch: Path, left_out: dict[str, str]) -> list[Cell]:
     """Every combination asked for, of one quality."""
-    quality, arms = QUALITIES[name], chosen_arms(options.arms)
+    quality, cells = QUALITIES[name], []
     folder = build(quality, options.cache)
-    available, cells = sorted(os.sched_getaffinity(0)), []
-    several = len(options.rtt_ms) * len(options.mbps) > 1
+    available = sorted(os.sched_getaffinity(0))
+    links = list(itertools.product(options.rtt_ms, options.mbps))
     for count in options.cores:
-        cores = available[:count]
-        with opened(
-            quality, folder, scratch, cores, limit_s=options.limit_s, frames=options.frames or 1_000_000
-        ) as bench:
-            verify(bench, arms)
-            bench.frames = len(bench.wanted)
-            for rtt_ms, mbps in itertools.product(options.rtt_ms, options.mbps):
-                plain = not several or (rtt_ms, mbps) == (DEFAULT_RTT_MS, DEFAULT_MBPS)
-                taken = arms if plain else [arm for arm in arms if arm not in rival_names() or "sketch" in arm]
-                cells.append(measure(bench, taken, rtt_ms, mbps, options.repeats))
+        if count > len(available):
+            raise SystemExit(f"there are {len(available)} cores")
+        settings = {"limit_s": options.limit_s, "frames": options.frames or ALL}
+        with opened(quality, folder, scratch, available[:count], **settings) as bench:
+            arms = verified(bench, chosen_arms(options.arms, left_out), left_out)
+            for link in links:
+                few = len(links) > 1 and link != (DEFAULT_RTT_MS, DEFAULT_MBPS)
+                taken = [arm for arm in arms if not few or arm not in RIVALS or arm in FLOORS_EVERYWHERE]
+                cells.append(measure(bench, taken, *link, options.repeats))
                 print(table(cells[-1]), flush=True)
     return cells
 
@@ -123,8 +129,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cores", type=_counts, default=cores, metavar="N,...")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--frames", type=int, default=0, help="targets (default: all that are planned)")
-    parser.add_argument("--arms", type=_words, default=[*HARVESTERS, *LIMITS, *rival_names()], metavar="NAME,...")
-    parser.add_argument("--limit-s", type=float, default=15, help="time for a rival in each repeat (s)")
+    parser.add_argument("--arms", type=_words, default=[*HARVESTERS, *LIMITS, *RIVALS], metavar="NAME,...")
+    parser.add_argument("--limit-s", type=float, default=10, help="time for a rival in each repeat (s)")
     parser.add_argument("--quick", action="store_true", help="one repeat, 3 s a rival")
     parser.add_argument("--cache", type=Path, default=cache, help="folder for the VODs")
     parser.add_argument("--json", type=Path, default=RESULTS)
@@ -149,15 +155,21 @@ def _counts(text: str) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     cells: list[Cell] = []
+    left_out: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="harvester-bench-") as scratch:
-        for name in options.quality:
-            cells += bench_quality(name, options, Path(scratch))
+        try:
+            for name in options.quality:
+                cells += bench_quality(name, options, Path(scratch), left_out)
+        except ArmFailed as failure:
+            say(str(failure))
+            return 1
     result: dict[str, Any] = {
         "script": "bench_harvest",
         "harvester": __version__,
         "machine": machine(),
         "repeats": options.repeats,
         "limit_s": options.limit_s,
+        "left_out": left_out,
         "cells": [cell.document() for cell in cells],
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -19,19 +19,27 @@ import numpy as np
 
 from bench.footage import Quality, picture_hash
 from bench.measuring import Ended, run
-from bench.rivals import ARMS, Job, Wanted
+from bench.rivals import Job, Wanted
 from bench.stock import Place, Stock
 from bench.world import CATEGORY, place_of
 
 #: Harvester at its default connections, and at as many as its quickest rivals have.
 HARVESTERS = {"harvester x 4": 4, "harvester x 16": 16}
+FIRST = next(iter(HARVESTERS))
 LIMITS = ("limit: fetch x 4", "limit: fetch x 16", "limit: decode")
 
 #: Shares of blue, green and red in luma, BT.601 and BT.709: arms differ in what they take untold colours for.
 LUMAS = ((0.114, 0.587, 0.299), (0.0722, 0.7152, 0.2126))
 
+#: Targets that a rival's pictures are verified on.
+VERIFIED = 8
+
 _SEGMENT = re.compile(r"broadcaster_(\d+)_\d+_\d+/chunked/(\d+)\.ts$")
 _FILE = re.compile(r"vod-(\d+)-(\d{9})\.jpg")
+
+
+class ArmFailed(Exception):
+    """An arm ended with an error, made no picture or a wrong one. The first line tells which and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Bench:
     environ: Mapping[str, str]
     playlists: Sequence[str]
     stock: Stock
-    frames: int = 0  # 0: all that there are
+    frames: int  # most that harvester is asked for
     wanted: list[Wanted] = field(default_factory=list)
     ranges: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # of each harvester
 
@@ -107,14 +115,13 @@ class Bench:
 
     def run(self, arm: str, *, wanted: Sequence[Wanted] | None = None) -> Run:
         """One arm, once, cold. ``wanted`` None: all that harvester fetched."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir(parents=True)
-        before = self._told()["cpu_s"]
-        self._post("begin", {})
+        before = self._begin()
         if arm in HARVESTERS:
             return self._harvest(arm, before)
         ended = self._rival(arm, wanted or self.wanted)
         timed = json.loads(ended.output.splitlines()[-1])
+        if not timed["done"]:
+            raise ArmFailed(f"{arm} made no picture")
         media, server_cpu_s = self._media(before)
         return Run(
             frames=timed["done"],
@@ -127,6 +134,13 @@ class Bench:
             bytes=sum(asked.bytes for asked in media),
             server_cpu_s=server_cpu_s,
         )
+
+    def _begin(self) -> float:
+        """Forget what was; returns the server's processor time so far (s)."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        self._post("begin", {})
+        return float(self._told()["cpu_s"])
 
     @property
     def out(self) -> Path:
@@ -149,7 +163,7 @@ class Bench:
             folder=str(self.folder),
             port=self.port,
             connections=connections,
-            ranges=self.ranges.get(f"harvester x {connections}", []),
+            ranges=self.ranges.get(f"harvester x {connections}") or self.ranges[FIRST],
         )
         file = self.scratch / "job.json"
         file.write_text(json.dumps(asdict(job)), encoding="utf-8")
@@ -186,14 +200,29 @@ class Bench:
 
     # -- what is wanted, and whether it came ------------------------------------------------------------------
 
-    def choose(self) -> Run:
+    def choose(self) -> None:
         """Let harvester choose the targets: those it keeps, in the order it asked for them."""
-        arm = next(iter(HARVESTERS))
-        first = self.run(arm)
-        kept = set(self._delivered())
-        order = list(dict.fromkeys(_place(path) for path, _ in self.ranges[arm]))
+        before = self._begin()
+        self._command(FIRST)
+        media, _ = self._media(before)
+        self.ranges[FIRST] = [(asked.path, asked.range) for asked in media]
+        kept, order = set(self._delivered()), dict.fromkeys(_place(asked.path) for asked in media)
         self.wanted = [self._target(place) for place in order if place in kept]
-        return first
+        self.frames = len(self.wanted)
+        self._check(FIRST)
+
+    def verify(self, arm: str) -> None:
+        """Raise ArmFailed unless an arm delivers the right pictures, of some of those wanted."""
+        self.run(arm, wanted=self.wanted[:: max(1, len(self.wanted) // VERIFIED)])
+        self._check(arm)
+
+    def _check(self, arm: str) -> None:
+        pictures = [file for file in self.out.rglob("*.jpg") if ".harvester" not in file.parts]
+        wrong = sorted(file.name for file in pictures if self._differs(file))
+        if wrong or not pictures:
+            raise ArmFailed(
+                f"{arm} delivered {len(wrong)} wrong pictures of {len(pictures)}: {', '.join(wrong[:5])}"
+            )
 
     def _target(self, place: Place) -> Wanted:
         playlist = self.playlists[place.vod]
@@ -204,13 +233,6 @@ class Bench:
             match = _FILE.fullmatch(file.name)
             assert match
             yield place_of(match[1], int(match[2]) / 1000)
-
-    def wrong(self) -> list[str]:
-        """Files of the arm that ran last that show another picture than plain PyAV decodes from the segment."""
-        return [file.name for file in self.out.rglob("*.jpg") if self._is_picture(file) and self._differs(file)]
-
-    def _is_picture(self, file: Path) -> bool:
-        return ".harvester" not in file.parts
 
     def _differs(self, file: Path) -> bool:
         import cv2
@@ -235,7 +257,7 @@ def _place(path: str) -> Place:
 
 def _succeeded(arm: str, ended: Ended) -> Ended:
     if ended.code:
-        raise SystemExit(f"{arm} ended with {ended.code}: {ended.errors[-2000:]}")
+        raise ArmFailed(f"{arm} ended with {ended.code}\n{ended.errors[-1000:].strip()}")
     return ended
 
 
@@ -268,8 +290,3 @@ def opened(quality: Quality, folder: Path, scratch: Path, cores: Sequence[int], 
             )
         finally:
             server.stdin.close()
-
-
-def rival_names() -> list[str]:
-    """The other ways, slowest first."""
-    return list(ARMS)

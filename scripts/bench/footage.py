@@ -292,20 +292,24 @@ def _panned(quality: Quality, session: Session) -> Iterator[av.VideoFrame]:
 
 
 def _sound() -> list[Unit]:
-    """Noise, which AAC gives all the bits it may use; a few frames a PES packet."""
+    """Noise, which AAC gives all the bits it may use; a few frames a PES packet. The encoder is a frame behind."""
     encoder = cast(Any, av.CodecContext.create("aac", "w"))
     encoder.sample_rate, encoder.layout, encoder.format = _SOUND_HZ, "stereo", "fltp"
     encoder.bit_rate = _SOUND_BITS
     rng = np.random.default_rng(0)
-    frames: list[bytes] = []
-    for number in range(SEGMENT_S * _SOUND_HZ // _SOUND_FRAME):
-        samples = rng.normal(0, 0.1, (2, _SOUND_FRAME)).astype(np.float32)
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
-        frame.sample_rate, frame.pts = _SOUND_HZ, number * _SOUND_FRAME
-        frames += [bytes(packet) for packet in encoder.encode(frame)]
-    return [_sound_unit(frames, first) for first in range(0, len(frames), _FRAMES_A_PES)]
+    count = SEGMENT_S * _SOUND_HZ // _SOUND_FRAME
+    frames = [bytes(packet) for number in range(count + 1) for packet in encoder.encode(_noise(rng, number))]
+    starts = range(0, count, _FRAMES_A_PES)
+    return [_sound_unit(frames[first : min(first + _FRAMES_A_PES, count)], first) for first in starts]
+
+
+def _noise(rng: np.random.Generator, number: int) -> av.AudioFrame:
+    samples = rng.normal(0, 0.1, (2, _SOUND_FRAME)).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts = _SOUND_HZ, number * _SOUND_FRAME
+    return frame
 
 
 def _sound_unit(frames: Sequence[bytes], first: int) -> Unit:
     ticks = first * _SOUND_FRAME * CLOCK_HZ // _SOUND_HZ
-    return Unit(AUDIO, adts(frames[first : first + _FRAMES_A_PES], channels=2), ticks, ticks)
+    return Unit(AUDIO, adts(frames, channels=2), ticks, ticks)

@@ -18,9 +18,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.stock import Place
 
@@ -52,7 +51,6 @@ class Job:
     port: int
     connections: int = 0
     ranges: Sequence[tuple[str, str]] = ()
-    config: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -85,31 +83,22 @@ def in_threads(job: Job, threads: int, one: Callable[[Wanted], object]) -> int:
         return sum(pool.map(timely, job.wanted))
 
 
-def ffmpeg(job: Job, processes: int) -> int:
+def ffmpeg(job: Job, processes: int, *, accurate: bool = True) -> int:
     """One process a frame, as scripts do it.
 
-    -ss goes 0.13 s further back where there are B pictures, so into the segment before; what ffmpeg then reads
-    is 10 s early, which it takes for a gap in the time stamps and closes: without a threshold it exits with 0 and
-    shows the picture of 10 s before.
+    Where there are B pictures -ss goes 0.13 s further back, so into the segment before. ``accurate``: all of that
+    one is decoded; and as it begins 10 s early, ffmpeg takes that for a gap in the time stamps and closes it:
+    without a threshold it exits with 0 and shows the picture of 10 s before. Not ``accurate``, for who knows that
+    there is a keyframe: past that by less than a GOP, and the keyframe is taken, not dropped for its time.
     """
     program = shutil.which("ffmpeg") or "ffmpeg"
+    how = ["-dts_delta_threshold", "1000"] if accurate else ["-noaccurate_seek"]
+    output = [*([] if accurate else ["-fps_mode", "passthrough"]), "-frames:v", "1", "-q:v", "2"]
+    past_s = 0.0 if accurate else 0.2
 
     def one(wanted: Wanted) -> None:
-        asked = ["-ss", f"{wanted.at_s:.3f}", "-i", wanted.playlist, "-frames:v", "1", "-q:v", "2"]
-        subprocess.run(
-            [
-                program,
-                "-nostdin",
-                "-v",
-                "error",
-                "-dts_delta_threshold",
-                "1000",
-                *asked,
-                "-y",
-                f"{job.out}/{wanted.name}",
-            ],
-            check=True,
-        )
+        asked = [*how, "-ss", f"{wanted.at_s + past_s:.3f}", "-i", wanted.playlist, *output]
+        subprocess.run([program, "-nostdin", "-v", "error", *asked, "-y", f"{job.out}/{wanted.name}"], check=True)
 
     return in_threads(job, processes, one)
 
@@ -189,6 +178,7 @@ def sketch(job: Job, way: str) -> int:
 ARMS: dict[str, Arm] = {
     "ffmpeg": lambda job: ffmpeg(job, 1),
     "ffmpeg x 8": lambda job: ffmpeg(job, 8),
+    "ffmpeg keyframes": lambda job: ffmpeg(job, 1, accurate=False),
     "pyav seek": pyav_seek,
     "opencv": opencv,
     "torchcodec": torchcodec,

@@ -101,7 +101,12 @@ class Server:
         async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path.startswith("/_bench/"):
                 return await handler(request)
-            entry = {"path": request.path, "range": request.headers.get("Range"), "bytes": 0, "at": time.time()}
+            entry: dict[str, Any] = {
+                "path": request.path,
+                "range": request.headers.get("Range"),
+                "bytes": 0,
+                "at": time.time(),
+            }
             self._log.append(entry)
             await self._link.travel(1 + self._is_new(request))
             match = _SEGMENT.fullmatch(request.path)
