@@ -8,7 +8,7 @@ Makes VODs of ten minutes, once, from the package's footage (a few minutes; --ca
 from a process of its own behind a link with that round-trip time and a bandwidth that all connections share (0 and
 0: as loopback is). ``harvester run`` chooses the targets, which are starts of segments: other moments it does not
 sample. All arms then fetch the same ones, and first all must deliver the right pictures. Repeats alternate between
-the arms.
+the arms. Some ten minutes a quality; --quick two.
 
 With several values of --rtt-ms, --mbps or --cores it measures each combination, the rivals on the default link
 only.
@@ -128,7 +128,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--mbps", type=_numbers, default=[DEFAULT_MBPS], metavar="MBIT,...")
     parser.add_argument("--cores", type=_counts, default=cores, metavar="N,...")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=0, help="targets (default: all that are planned)")
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=0,
+        help="targets (default: all that are planned; else what is fetched ahead of the last one counts too)",
+    )
     parser.add_argument("--arms", type=_words, default=[*HARVESTERS, *LIMITS, *RIVALS], metavar="NAME,...")
     parser.add_argument("--limit-s", type=float, default=10, help="time for a rival in each repeat (s)")
     parser.add_argument("--quick", action="store_true", help="one repeat, 3 s a rival")

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from bench.footage import Quality, picture_hash
@@ -235,8 +236,6 @@ class Bench:
             yield place_of(match[1], int(match[2]) / 1000)
 
     def _differs(self, file: Path) -> bool:
-        import cv2
-
         match = _FILE.fullmatch(file.name)
         vod, segment = file.stem.split("-")[:2]
         place = place_of(match[1], int(match[2]) / 1000) if match else Place(int(vod), int(segment))

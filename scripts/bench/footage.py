@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bench.transport_stream import AUDIO, CLOCK_HZ, VIDEO, Stretch, Unit, adts, written
 from harvester.config import Filter
-from harvester.model import Codec, Picture, StreamInfo
+from harvester.model import Codec, Measurement, Picture, StreamInfo
 from harvester.sandbox.footage import PACKAGE_INDEX, Session, read_index
 from harvester.vision.filters import judge
 from harvester.vision.measure import measure
@@ -139,8 +139,12 @@ def load(path: Path) -> Stretch:
 
 def picture_hash(y: _Plane) -> int:
     """Harvester's hash of a luma plane."""
+    return phash(_measured(y).grid)
+
+
+def _measured(y: _Plane) -> Measurement:
     height, width = y.shape
-    return phash(measure(Picture(StreamInfo(Codec.H264, width, height, chroma="400"), y, None, None)).grid)
+    return measure(Picture(StreamInfo(Codec.H264, width, height, chroma="400"), y, None, None))
 
 
 def shown(data: bytes) -> int:
@@ -212,8 +216,8 @@ def _distinct(quality: Quality) -> Iterator[_Planes]:
 
 
 def _usable(y: _Plane) -> int | None:
-    height, width = y.shape
-    measured = measure(Picture(StreamInfo(Codec.H264, width, height, chroma="400"), y, None, None))
+    """Its hash, if the default filters keep it."""
+    measured = _measured(y)
     return phash(measured.grid) if judge(measured, Filter()).kept else None
 
 
