@@ -112,7 +112,7 @@ def by_playlist(job: Job) -> Iterator[tuple[str, Iterator[Wanted]]]:
 def pyav_seek(job: Job) -> int:
     """A VOD's media playlist opened once, then one seek a frame; nothing before the keyframe is decoded.
 
-    To a tenth of a second before: libavformat goes by the DTS, which lies before the PTS where there are B
+    To a second before, half a GOP: libavformat goes by the DTS, which lies before the PTS where there are B
     pictures, and would skip the keyframe that is wanted.
     """
     import av
@@ -126,7 +126,7 @@ def pyav_seek(job: Job) -> int:
             first_s = (container.start_time or 0) / 1e6
             for wanted in group:
                 due_s = wanted.at_s + first_s
-                container.seek(round((due_s - 0.1) * 1e6))
+                container.seek(round((due_s - 1) * 1e6))
                 packets = (packet for packet in container.demux(video) if packet.pts is not None)
                 key = next(p for p in packets if p.is_keyframe and float(p.pts * p.time_base) >= due_s - 0.001)
                 video.codec_context.flush_buffers()
