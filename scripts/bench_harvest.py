@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.arms import HARVESTERS, LIMITS, ArmFailed, Bench, Run, opened
-from bench.footage import QUALITIES, build
+from bench.footage import QUALITIES, Quality, build
 from bench.rivals import ARMS as RIVALS
 from bench.rivals import missing
 from bench.telling import DEFAULT_MBPS, DEFAULT_RTT_MS, FLOORS_EVERYWHERE, Cell, machine, table
@@ -69,9 +69,8 @@ def verified(bench: Bench, arms: Sequence[str], left_out: dict[str, str]) -> lis
                 raise
             left_out[arm] = str(failure).splitlines()[0]
             say(f"left out: {failure}")
-    right = [arm for arm in arms if arm not in left_out]
-    say(f"{bench.quality.name}: {len(bench.wanted)} targets; the pictures of {', '.join(right)} are right")
-    return right
+    say(f"{bench.quality.name}: {len(bench.wanted)} targets; the pictures of all other arms are right")
+    return [arm for arm in arms if arm not in left_out]
 
 
 def measure(bench: Bench, arms: Sequence[str], rtt_ms: float, mbps: float, repeats: int) -> Cell:
@@ -99,9 +98,11 @@ def chosen_arms(names: Sequence[str], left_out: dict[str, str]) -> list[str]:
     return [arm for arm in known if arm in names and arm not in left_out]
 
 
-def bench_quality(name: str, options: argparse.Namespace, scratch: Path, left_out: dict[str, str]) -> list[Cell]:
-    """Every combination asked for, of one quality."""
-    quality, cells = QUALITIES[name], []
+def bench_quality(
+    quality: Quality, options: argparse.Namespace, scratch: Path, left_out: dict[str, str]
+) -> list[Cell]:
+    """Every combination asked for, of one quality. ``left_out``: gets the arms that were, with the reason."""
+    cells = []
     folder = build(quality, options.cache)
     available = sorted(os.sched_getaffinity(0))
     links = list(itertools.product(options.rtt_ms, options.mbps))
@@ -114,8 +115,9 @@ def bench_quality(name: str, options: argparse.Namespace, scratch: Path, left_ou
             for link in links:
                 few = len(links) > 1 and link != (DEFAULT_RTT_MS, DEFAULT_MBPS)
                 taken = [arm for arm in arms if not few or arm not in RIVALS or arm in FLOORS_EVERYWHERE]
-                cells.append(measure(bench, taken, *link, options.repeats))
-                print(table(cells[-1]), flush=True)
+                if taken:
+                    cells.append(measure(bench, taken, *link, options.repeats))
+                    print(table(cells[-1]), flush=True)
     return cells
 
 
@@ -160,11 +162,11 @@ def _counts(text: str) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     cells: list[Cell] = []
-    left_out: dict[str, str] = {}
+    left_out: dict[str, dict[str, str]] = {name: {} for name in options.quality}
     with tempfile.TemporaryDirectory(prefix="harvester-bench-") as scratch:
         try:
             for name in options.quality:
-                cells += bench_quality(name, options, Path(scratch), left_out)
+                cells += bench_quality(QUALITIES[name], options, Path(scratch), left_out[name])
         except ArmFailed as failure:
             say(str(failure))
             return 1

@@ -83,22 +83,19 @@ def in_threads(job: Job, threads: int, one: Callable[[Wanted], object]) -> int:
         return sum(pool.map(timely, job.wanted))
 
 
-def ffmpeg(job: Job, processes: int, *, accurate: bool = True) -> int:
+def ffmpeg(job: Job, processes: int) -> int:
     """One process a frame, as scripts do it.
 
-    Where there are B pictures -ss goes 0.13 s further back, so into the segment before. ``accurate``: all of that
-    one is decoded; and as it begins 10 s early, ffmpeg takes that for a gap in the time stamps and closes it:
-    without a threshold it exits with 0 and shows the picture of 10 s before. Not ``accurate``, for who knows that
-    there is a keyframe: past that by less than a GOP, and the keyframe is taken, not dropped for its time.
+    -ss goes 0.13 s further back where there are B pictures, so into the segment before; what ffmpeg then reads
+    is 10 s early, which it takes for a gap in the time stamps and closes: without a threshold it exits with 0 and
+    shows the picture of 10 s before.
     """
     program = shutil.which("ffmpeg") or "ffmpeg"
-    how = ["-dts_delta_threshold", "1000"] if accurate else ["-noaccurate_seek"]
-    output = [*([] if accurate else ["-fps_mode", "passthrough"]), "-frames:v", "1", "-q:v", "2"]
-    past_s = 0.0 if accurate else 0.2
 
     def one(wanted: Wanted) -> None:
-        asked = [*how, "-ss", f"{wanted.at_s + past_s:.3f}", "-i", wanted.playlist, *output]
-        subprocess.run([program, "-nostdin", "-v", "error", *asked, "-y", f"{job.out}/{wanted.name}"], check=True)
+        asked = ["-ss", f"{wanted.at_s:.3f}", "-i", wanted.playlist, "-frames:v", "1", "-q:v", "2"]
+        whole = [program, "-nostdin", "-v", "error", "-dts_delta_threshold", "1000", *asked]
+        subprocess.run([*whole, "-y", f"{job.out}/{wanted.name}"], check=True)
 
     return in_threads(job, processes, one)
 
@@ -178,7 +175,6 @@ def sketch(job: Job, way: str) -> int:
 ARMS: dict[str, Arm] = {
     "ffmpeg": lambda job: ffmpeg(job, 1),
     "ffmpeg x 8": lambda job: ffmpeg(job, 8),
-    "ffmpeg keyframes": lambda job: ffmpeg(job, 1, accurate=False),
     "pyav seek": pyav_seek,
     "opencv": opencv,
     "torchcodec": torchcodec,
