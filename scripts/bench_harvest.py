@@ -142,6 +142,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=cache, help="folder for the VODs")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
+    if unknown := set(options.quality) - set(QUALITIES):
+        parser.error(f"no such quality: {', '.join(sorted(unknown))}; there are {', '.join(QUALITIES)}")
     if options.quick:
         options.repeats, options.limit_s = 1, 3.0
     return options

@@ -50,9 +50,9 @@ def save(frame: av.VideoFrame, target: Path) -> None:
 
 
 def by_heads(url: str, target: Path) -> None:
-    """One frame; a head that was too short is asked for again, whole."""
-    frame = first_picture(fetched(url, f"bytes=0-{HEAD_BYTES - 1}")) or first_picture(fetched(url))
-    assert frame is not None
+    """One frame; a head that was too short is asked for again, four times as long."""
+    heads = (fetched(url, f"bytes=0-{size - 1}") for size in (HEAD_BYTES, 4 * HEAD_BYTES))
+    frame = next(filter(None, map(first_picture, heads)))
     save(frame, target)
 
 
