@@ -16,10 +16,10 @@ from bench.stages_samples import Sample
 from bench.stages_timing import Stage
 from harvester.model import Category, Frame, Rank
 from harvester.store.classes import ClassEntry
+from harvester.store.columns import score_names
 from harvester.store.dataset import Dataset
 from harvester.store.layout import frame_file_name
 from harvester.store.ledger import Ledger
-from harvester.store.metadata import score_names
 from harvester.store.records import Outcome, outcome_row
 from harvester.vision.jpeg import encode
 from harvester.vision.measure import measure, pack
