@@ -159,6 +159,7 @@ def _load_everything() -> None:
 
 def serve() -> None:
     """Fork a child for every ``start`` order on stdin, answer with its pid; with its status to a ``wait``."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have told it to be ignored (nohup)
     _load_everything()
     gc.freeze()
     for line in sys.stdin:
