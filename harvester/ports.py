@@ -11,10 +11,12 @@ from harvester.model import (
     AccessUnit,
     Category,
     Clip,
+    Measurement,
     Picture,
     Rendition,
     Source,
     SourceKind,
+    StreamInfo,
     VideoDetails,
     Vod,
     VodType,
@@ -113,15 +115,43 @@ class Resolver(Protocol):
         ...
 
 
+class Look(Protocol):
+    """A decoded picture, measured, that stays where its decoder keeps it until it is decided.
+
+    Whoever drops the last reference to it gives its memory back, here or on a GPU.
+    """
+
+    @property
+    def stream(self) -> StreamInfo: ...
+
+    @property
+    def measurement(self) -> Measurement: ...
+
+    @property
+    def decoder(self) -> str:
+        """What decoded it: the dataset's column ``decoder``."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory the picture holds, wherever (bytes)."""
+        ...
+
+    def picture(self) -> Picture:
+        """The picture in host memory. Blocks; raises MediaError, or MachineError if its device is lost."""
+        ...
+
+
 class Decoder(Protocol):
-    """Decodes single random-access pictures. One instance belongs to one thread at a time."""
+    """Decodes and measures single random-access pictures. One instance belongs to one thread at a time."""
 
     name: str
 
-    def decode(self, unit: AccessUnit) -> Picture:
-        """The picture, cropped to display size. Raises MediaError when it is corrupt or not supported."""
+    def look(self, unit: AccessUnit) -> Look:
+        """The picture, cropped to display size, and its measurement. Blocks. Raises MediaError when it is corrupt
+        or not supported, MachineError when what decodes is lost for good."""
         ...
 
     def close(self) -> None:
-        """Release the codec contexts."""
+        """Release the codec contexts. Looks that are still held may not be able to give their picture any more."""
         ...

@@ -1,4 +1,4 @@
-"""Bytes to pixels: one access unit in, one picture out, behind one door whatever does the work.
+"""Bytes to measured pixels: one access unit in, one picture out, behind one door whatever does the work.
 
 :func:`open_decoder` gives a decoder that one thread keeps for the run; :func:`describe` says which one it is and
 why. A picture with the slightest known damage is an error, never a neighbour or a grey patch.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from harvester import config
 from harvester.model import Codec
 from harvester.ports import Decoder
+from harvester.stats import StageTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,15 @@ class DecoderChoice:
         return f"{self.name} ({self.engine}): {self.why}"
 
 
-def open_decoder(settings: config.Decode) -> Decoder:
-    """A decoder as ``[decode] backend`` asks for. It belongs to one thread at a time; the caller closes it."""
+def open_decoder(settings: config.Decode, times: StageTimes | None = None) -> Decoder:
+    """A decoder as ``[decode] backend`` asks for. It belongs to one thread at a time; the caller closes it.
+
+    ``times`` is told how long it decodes and measures.
+    """
     from harvester.decode.cpu import CpuDecoder
 
     del settings  # every value of [decode] backend means the CPU as long as there is no other backend
-    return CpuDecoder()
+    return CpuDecoder(times)
 
 
 def describe(settings: config.Decode) -> DecoderChoice:

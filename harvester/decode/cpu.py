@@ -29,8 +29,11 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from harvester.decode.annexb import check_parameter_sets, with_slice_ends
+from harvester.decode.looks import HostLook
 from harvester.errors import MediaError
 from harvester.model import AccessUnit, Codec, Picture, StreamInfo
+from harvester.stats import StageTimes
+from harvester.vision.measure import measure
 
 #: Short name, as in the dataset's column ``decoder``.
 NAME = "cpu"
@@ -68,9 +71,17 @@ class CpuDecoder:
 
     name = NAME
 
-    def __init__(self) -> None:
+    def __init__(self, times: StageTimes | None = None) -> None:
+        self._times = times or StageTimes()
         av.logging.set_level(None)  # libavcodec's remarks on broken streams never reach stderr
         self._contexts: dict[Codec, VideoCodecContext] = {}
+
+    def look(self, unit: AccessUnit) -> HostLook:
+        """The picture of :meth:`decode`, measured. Raises what that raises."""
+        with self._times.timed("decode"):
+            picture = self.decode(unit)
+        with self._times.timed("measure"):
+            return HostLook(measure(picture), self.name, picture)
 
     def decode(self, unit: AccessUnit) -> Picture:
         """The one picture of ``unit``, cropped to display size; its planes are its own memory.

@@ -220,7 +220,7 @@ class CategoryWalk:
 
     async def _hand_over(self, ruling: Ruling) -> None:
         if ruling.measured is not None:
-            self._stage.window.met(ruling.measured.picture.nbytes)
+            self._stage.window.met(ruling.measured.look.nbytes)
         await self._stage.publisher.put(asyncio.ensure_future(self._finish(ruling)))
 
     async def _finish(self, ruling: Ruling) -> Decision:

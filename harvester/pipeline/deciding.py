@@ -102,7 +102,7 @@ class Judge:
         if ruling.measured is None:
             return Decision(ruling.outcome)
         with self.times.timed("encode"):
-            rendered = self.sink.render(ruling.measured.picture)
+            rendered = self.sink.render(ruling.measured.look.picture())
         sha256 = hashlib.sha256(rendered.jpeg).hexdigest() if rendered.jpeg else ""
         outcome = replace(ruling.outcome, sha256=sha256)
         return Decision(outcome, self._frame(outcome, ruling, rendered), rendered.jpeg)
@@ -110,7 +110,7 @@ class Judge:
     def _verdict(self, item: Item, result: Measured) -> Ruling:
         seq = self.ledger.next_seq()
         source = item.visit.source
-        decided = self.fold.decide(seq, source.broadcaster_id, result.measurement)
+        decided = self.fold.decide(seq, source.broadcaster_id, result.look.measurement)
         kept = decided.verdict.kept
         outcome = self._outcome(
             item,
@@ -120,7 +120,7 @@ class Judge:
             reason=decided.verdict.reason,
             offset_s=result.offset_s,
             phash=decided.phash,
-            measurement=pack(result.measurement),
+            measurement=pack(result.look.measurement),
             near_key=decided.near_key,
             near_distance=decided.near_distance,
             file_name=self._file_name(source, result.offset_s) if kept else None,
@@ -189,7 +189,7 @@ class Judge:
             raise AssertionError("only a kept outcome has a frame")
         source = ruling.source
         label = label_of(source)
-        stream = measured.picture.stream
+        stream = measured.look.stream
         width, height = stored_size(stream.width, stream.height, self.short_side)
         return Frame(
             file_name=outcome.file_name,
@@ -205,7 +205,7 @@ class Judge:
             height=height,
             rendition=measured.rendition,
             codec=stream.codec.value,
-            decoder=measured.decoder,
+            decoder=measured.look.decoder,
             phash=hex16(outcome.phash),
             sha256=outcome.sha256 or "",
             label_source=label.source,

@@ -108,7 +108,7 @@ class Harvest:
         """Harvest. Raises HarvesterError when nothing can be done at all; else errors are in the result."""
         self._open_books(store.ledger, categories, request.frames)
         self._resumed = store.ledger.listed_by_killed_runs(self._outside.clock.start - RESUMED_WITHIN)
-        decoders = Decoders(self._config)
+        decoders = Decoders(self._config, self.times)
         self.result.decoder = decoders.name
         executor = ThreadPoolExecutor(thread_count(self._config.decode), thread_name_prefix="decode")
         try:

@@ -12,13 +12,12 @@ from datetime import datetime
 from harvester.config import Config
 from harvester.decode import open_decoder
 from harvester.errors import FetchError, SourceError, TargetError
-from harvester.model import AccessUnit, Measurement, Picture, Rank, Source
+from harvester.model import AccessUnit, Rank, Source
 from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.opening import Located, Opener, OpenSource
-from harvester.ports import Decoder
+from harvester.ports import Decoder, Look
 from harvester.sampling.plan import Visit
 from harvester.stats import StageTimes, Wait
-from harvester.vision.measure import measure
 
 #: A signature that has expired (facts: clip MP4s answer 401, sometimes 403): the source is resolved once more.
 _EXPIRED = frozenset({401, 403})
@@ -49,9 +48,7 @@ class Measured:
     k: int
     offset_s: float
     rendition: str
-    decoder: str
-    picture: Picture
-    measurement: Measurement
+    look: Look
     on_air: datetime | None = None
 
 
@@ -144,11 +141,10 @@ class Worker:
             located = await self._read(visit.source, source, k)
             with self._times.waiting("decode") as turn:
                 loop = asyncio.get_running_loop()
-                picture, measurement = await loop.run_in_executor(self._executor, self._look, located.unit, turn)
+                look = await loop.run_in_executor(self._executor, self._look, located.unit, turn)
         except TargetError as error:
             return Failed(error, whole_source=False)
-        name = self._decoders.name
-        return Measured(k, located.offset_s, located.rendition, name, picture, measurement, located.on_air)
+        return Measured(k, located.offset_s, located.rendition, look, located.on_air)
 
     async def _read(self, source: Source, opened: OpenSource, k: int) -> Located:
         with self._times.waiting("network"):
@@ -163,19 +159,17 @@ class Worker:
                 raise SourceError(said, reason="broken", retryable=True)
             return await renewed.read(renewed.targets[k])
 
-    def _look(self, unit: AccessUnit, turn: Wait) -> tuple[Picture, Measurement]:
+    def _look(self, unit: AccessUnit, turn: Wait) -> Look:
         turn.end()
-        with self._times.timed("decode"):
-            picture = self._decoders.mine().decode(unit)
-        with self._times.timed("measure"):
-            return picture, measure(picture)
+        return self._decoders.mine().look(unit)
 
 
 class Decoders:
     """One decoder a thread, made when the thread first needs it, all closed together."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, times: StageTimes) -> None:
         self._config = config.decode
+        self._times = times
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[Decoder] = []
@@ -185,7 +179,7 @@ class Decoders:
         """This thread's decoder."""
         decoder: Decoder | None = getattr(self._local, "decoder", None)
         if decoder is None:
-            decoder = open_decoder(self._config)
+            decoder = open_decoder(self._config, self._times)
             self._local.decoder = decoder
             with self._lock:
                 self._all.append(decoder)

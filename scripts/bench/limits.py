@@ -17,7 +17,6 @@ from harvester.decode import open_decoder, thread_count
 from harvester.media import mpegts
 from harvester.model import AccessUnit
 from harvester.vision import jpeg
-from harvester.vision.measure import measure
 from harvester.vision.phash import phash
 
 if TYPE_CHECKING:
@@ -84,9 +83,9 @@ def from_memory(job: Job) -> Callable[[], int]:
         name, unit = named
         if not hasattr(mine, "decoder"):
             mine.decoder = open_decoder(config.decode)
-        picture = mine.decoder.decode(unit)
-        phash(measure(picture).grid)
-        Path(job.out, name).write_bytes(jpeg.encode(picture, quality=config.dataset.jpeg_quality))
+        look = mine.decoder.look(unit)
+        phash(look.measurement.grid)
+        Path(job.out, name).write_bytes(jpeg.encode(look.picture(), quality=config.dataset.jpeg_quality))
 
     def work() -> int:
         with ThreadPoolExecutor(thread_count(config.decode)) as pool:

@@ -14,7 +14,6 @@ from harvester.media.mp4 import parse_index
 from harvester.model import AccessUnit, ByteRange, Clip
 from harvester.stats import RequestKind
 from harvester.transport import Response
-from harvester.vision.measure import measure
 from harvester.vision.phash import HASH_BITS, phash
 from live.finding import CannotTell, Finding
 from live.media import HEADS_LOW, head_items
@@ -138,7 +137,7 @@ async def _clip_pictures(scene: Scene) -> list[_Hashed]:
 def _hashes(scene: Scene, units: list[AccessUnit]) -> list[int]:
     decoder = open_decoder(scene.config.decode)
     try:
-        return [phash(measure(decoder.decode(unit)).grid) for unit in units]
+        return [phash(decoder.look(unit).measurement.grid) for unit in units]
     finally:
         decoder.close()
 

@@ -78,7 +78,7 @@ def decoded_width(scene: Scene, unit: AccessUnit) -> int:
     """Width of the picture as decoded. Raises MediaError."""
     decoder = open_decoder(scene.config.decode)
     try:
-        return int(decoder.decode(unit).y.shape[1])
+        return decoder.look(unit).stream.width
     finally:
         decoder.close()
 

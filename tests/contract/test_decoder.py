@@ -64,7 +64,7 @@ def assert_same(picture: Picture, expected: list[np.ndarray]) -> None:
 
 def refused(decoder: Decoder, unit: AccessUnit) -> bool:
     try:
-        decoder.decode(unit)
+        decoder.look(unit).picture()
     except MediaError:
         return True
     return False
@@ -74,16 +74,16 @@ class TestRightBits:
     @pytest.mark.parametrize("name", [sample.name for sample in EXACT])
     def test_equals_the_ffmpeg_program(self, decoder: Decoder, units: dict[str, AccessUnit], name: str) -> None:
         unit = units[name]
-        picture = decoder.decode(unit)
+        picture = decoder.look(unit).picture()
         assert picture.stream == unit.stream
         assert_same(picture, player(unit))
 
     def test_planes_are_contiguous_and_their_own(self, decoder: Decoder, units: dict[str, AccessUnit]) -> None:
-        picture = decoder.decode(units["h264-cropped"])
+        picture = decoder.look(units["h264-cropped"]).picture()
         before = [plane.copy() for plane in planes(picture)]
         for plane in planes(picture):
             assert plane.flags.c_contiguous and plane.flags.owndata and plane.flags.writeable
-        decoder.decode(Sample("other", H264, 322, 182, scene="teeworlds-ctf2").unit())
+        decoder.look(Sample("other", H264, 322, 182, scene="teeworlds-ctf2").unit()).picture()
         decoder.close()
         assert_same(picture, before)
 
@@ -91,11 +91,11 @@ class TestRightBits:
     @pytest.mark.parametrize("crop", [(6, 2, 4, 8), (2, 0, 0, 0), (0, 2, 0, 0)])
     def test_crop_on_all_sides(self, decoder: Decoder, units: dict[str, AccessUnit], codec: Codec, crop) -> None:
         whole = units["h264-cabac" if codec is H264 else "hevc"]
-        full = decoder.decode(whole)
+        full = decoder.look(whole).picture()
         left, top, right, bottom = crop
         edges = f"crop_left={left}:crop_top={top}:crop_right={right}:crop_bottom={bottom}"
         data = filtered(whole.data, f"{codec}_metadata={edges}", codec)
-        picture = decoder.decode(AccessUnit(StreamInfo(codec, 320, 192, crop=crop), data, 0.0))
+        picture = decoder.look(AccessUnit(StreamInfo(codec, 320, 192, crop=crop), data, 0.0)).picture()
         inside = (slice(top, 192 - bottom), slice(left, 320 - right))
         half = (slice(top // 2, 96 - bottom // 2), slice(left // 2, 160 - right // 2))
         assert full.u is not None and full.v is not None
@@ -110,27 +110,27 @@ class TestRightBits:
         assert codec is HEVC or nal_units(keys[1])[-1][0] & 31 == 1  # not IDR: a recovery point
         for data in keys:
             unit = AccessUnit(sample.info, data, 0.0)
-            assert_same(decoder.decode(unit), player(unit))
+            assert_same(decoder.look(unit).picture(), player(unit))
 
     def test_two_fields_make_a_picture(self, decoder: Decoder) -> None:
         whole, _, luma = field_pair()
-        np.testing.assert_array_equal(decoder.decode(whole).y, luma)
+        np.testing.assert_array_equal(decoder.look(whole).picture().y, luma)
 
 
 class TestSameBits:
     def test_whatever_was_decoded_before(self, decoder: Decoder, units: dict[str, AccessUnit]) -> None:
-        first = {name: planes(decoder.decode(unit)) for name, unit in units.items()}
+        first = {name: planes(decoder.look(unit).picture()) for name, unit in units.items()}
         order = list(units) * 2
         random.Random(3).shuffle(order)
         for name in order:
             if random.Random(name).random() < 0.3:
                 assert refused(decoder, with_data(units[name], units[name].data[: len(units[name].data) // 2]))
-            assert_same(decoder.decode(units[name]), first[name])
+            assert_same(decoder.look(units[name]).picture(), first[name])
 
     def test_after_close(self, decoder: Decoder, units: dict[str, AccessUnit]) -> None:
-        expected = planes(decoder.decode(units["hevc"]))
+        expected = planes(decoder.look(units["hevc"]).picture())
         decoder.close()
-        assert_same(decoder.decode(units["hevc"]), expected)
+        assert_same(decoder.look(units["hevc"]).picture(), expected)
 
     def test_in_parallel_threads(self, units: dict[str, AccessUnit]) -> None:
         wanted = {name: player(units[name]) for name in ("h264-cabac", "hevc-slices", "av1")}
@@ -140,7 +140,7 @@ class TestSameBits:
             decoder = open_decoder(Decode())
             try:
                 for _ in range(4):
-                    assert_same(decoder.decode(units[name]), wanted[name])
+                    assert_same(decoder.look(units[name]).picture(), wanted[name])
             except BaseException as error:
                 wrong.append(error)
             finally:
@@ -163,13 +163,13 @@ class TestDamage:
     def test_no_cut_gives_a_picture(self, decoder: Decoder, units: dict[str, AccessUnit], name: str) -> None:
         """But a cut in the data of the very last block may: no decoder can tell it from another block."""
         unit = units[name]
-        whole = decoder.decode(unit).y
+        whole = decoder.look(unit).picture().y
         draw = random.Random(7)
         lengths = [1, 5, *(draw.randrange(6, len(unit.data)) for _ in range(25))]
         passed = [cut for cut in lengths if not refused(decoder, with_data(unit, unit.data[:cut]))]
         assert len(passed) <= 3
         for cut in passed:
-            different = decoder.decode(with_data(unit, unit.data[:cut])).y != whole
+            different = decoder.look(with_data(unit, unit.data[:cut])).picture().y != whole
             assert not different[:-BLOCK].any() and not different[:, :-BLOCK].any(), f"{cut} of {len(unit.data)}"
 
     @pytest.mark.parametrize("name", ["h264-cavlc-slices", "hevc-slices"])
@@ -179,7 +179,7 @@ class TestDamage:
         slices = [number for number, part in enumerate(parts) if is_slice(unit.stream.codec, part)]
         assert len(slices) >= 3
         for lost in slices:
-            decoder.decode(unit)  # its buffers hold the very same picture,
+            decoder.look(unit).picture()  # its buffers hold the very same picture,
             assert refused(decoder, with_data(unit, unit.data[: -len(parts[-1]) // 2]))  # and most of it once more
             kept = [part for number, part in enumerate(parts) if number != lost]
             assert refused(decoder, with_data(unit, joined(kept))), f"slice {lost} of {slices}"
@@ -216,7 +216,7 @@ class TestDamage:
         self, decoder, units: dict[str, AccessUnit], name: str, kind: str
     ) -> None:
         unit = units[name]
-        decoder.decode(unit)
+        decoder.look(unit).picture()
         wanted = {"sps": 7, "pps": 8} if unit.stream.codec is H264 else {"sps": 33, "pps": 34}
         shift, mask = (0, 31) if unit.stream.codec is H264 else (1, 63)
         parts = nal_units(unit.data)
@@ -236,18 +236,18 @@ class TestDamage:
             StreamInfo(H264, 322, 182, chroma="422"),
         ):
             with pytest.raises(MediaError) as caught:
-                decoder.decode(AccessUnit(info, data, 0.0))
+                decoder.look(AccessUnit(info, data, 0.0)).picture()
             assert caught.value.reason == "corrupt"
 
     def test_pictures_beyond_reason(self, decoder: Decoder, units: dict[str, AccessUnit]) -> None:
         with pytest.raises(MediaError) as caught:
-            decoder.decode(AccessUnit(StreamInfo(H264, 16384, 16384), units["h264-cabac"].data, 0.0))
+            decoder.look(AccessUnit(StreamInfo(H264, 16384, 16384), units["h264-cabac"].data, 0.0)).picture()
         assert caught.value.reason == "unsupported-codec"
 
     def test_rgb_is_not_supported(self, decoder: Decoder, units: dict[str, AccessUnit]) -> None:
         data = filtered(units["h264-444"].data, "h264_metadata=matrix_coefficients=0", H264)
         with pytest.raises(MediaError) as caught:
-            decoder.decode(with_data(units["h264-444"], data))
+            decoder.look(with_data(units["h264-444"], data)).picture()
         assert caught.value.reason == "unsupported-codec"
 
     def test_nothing_on_stderr(
@@ -268,7 +268,7 @@ class TestDamage:
             place = data.draw(st.integers(0, len(changed) - 1))
             changed[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
         try:
-            picture = decoder.decode(with_data(unit, bytes(changed) or b"\0"))
+            picture = decoder.look(with_data(unit, bytes(changed) or b"\0")).picture()
         except MediaError:
             return
         assert picture.y.shape == (unit.stream.height, unit.stream.width)

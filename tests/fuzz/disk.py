@@ -19,7 +19,7 @@ from harvester.store.dataset import Dataset
 from harvester.store.layout import Layout
 from harvester.store.metadata import SplitRows
 from harvester.store.tombstones import Tombstone, Tombstones
-from harvester.vision.measure import measure, pack, unpack
+from harvester.vision.measure import pack, unpack
 from tests.contract.streams import Sample
 from tests.fuzz.mutations import any_of, blind, document, text
 from tests.fuzz.target import Reader, Target
@@ -104,7 +104,7 @@ def _read_metadata(path: Path) -> object:
 def measurements() -> tuple[bytes, ...]:
     sample = Sample("h264", Codec.H264, 64, 48)
     decoder = open_decoder(Decode(backend="cpu"))
-    return (pack(measure(decoder.decode(AccessUnit(sample.info, sample.packets(1)[0][0], 0.0)))),)
+    return (pack(decoder.look(AccessUnit(sample.info, sample.packets(1)[0][0], 0.0)).measurement),)
 
 
 @contextmanager

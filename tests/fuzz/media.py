@@ -302,7 +302,7 @@ def _decoding(codec: Codec) -> Callable[[], Any]:
 def _decode(decoder: Decoder, codec: Codec, data: bytes) -> Picture:
     if not data:
         raise MediaError("an empty access unit")  # AccessUnit refuses it
-    picture = decoder.decode(AccessUnit(_SCENES[codec].info, data, 0.0))
+    picture = decoder.look(AccessUnit(_SCENES[codec].info, data, 0.0)).picture()
     assert picture.y.dtype == np.uint8
     return picture
 

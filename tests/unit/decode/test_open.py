@@ -33,7 +33,7 @@ def test_a_codec_that_this_build_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cpu._DECODERS, Codec.AV1, "a-decoder-of-another-build")
     assert supported_codecs(Decode()) == {Codec.H264, Codec.HEVC}
     with pytest.raises(MediaError) as caught:
-        open_decoder(Decode()).decode(AccessUnit(StreamInfo(Codec.AV1, 64, 64), b"\x12\x00", 0.0))
+        open_decoder(Decode()).look(AccessUnit(StreamInfo(Codec.AV1, 64, 64), b"\x12\x00", 0.0))
     assert caught.value.reason == "unsupported-codec"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from harvester.clock import Clock
 from harvester.config import Filter
+from harvester.decode.looks import HostLook
 from harvester.model import (
     Category,
     Clip,
@@ -71,7 +72,7 @@ def picture(seed: int, side: int = 64) -> Picture:
 
 def measured(seed: int, *, k: int = 0, offset_s: float = 10.0, shown: Picture | None = None) -> Measured:
     shown = shown or picture(seed)
-    return Measured(k, offset_s, "720p30", "cpu", shown, measure(shown))
+    return Measured(k, offset_s, "720p30", HostLook(measure(shown), "cpu", shown))
 
 
 def outcome(seq: int, verdict: str = "dropped", **columns: Any) -> Outcome:

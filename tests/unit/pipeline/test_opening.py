@@ -110,7 +110,7 @@ def shown_first(data: bytes) -> np.ndarray:
 def assert_shows(located: Located, data: bytes) -> None:
     decoder = open_decoder(Decode())
     try:
-        assert np.array_equal(decoder.decode(located.unit).y, shown_first(data))
+        assert np.array_equal(decoder.look(located.unit).picture().y, shown_first(data))
     finally:
         decoder.close()
 
@@ -206,7 +206,7 @@ class Read:
 def measured_by_a_worker(located: Located) -> Measured:
     async def take(executor: Executor) -> Result:
         opener = cast("Any", SimpleNamespace(open=AsyncMock(return_value=Read(located))))
-        sources, decoders = OpenSources(opener, cast("Any", None)), Decoders(Config())
+        sources, decoders = OpenSources(opener, cast("Any", None)), Decoders(Config(), StageTimes())
         return await Worker(sources, executor, decoders, StageTimes()).take(visit(vod()), 0, lambda: None)
 
     with ThreadPoolExecutor(1) as executor:

@@ -44,7 +44,7 @@ def test_a_target_that_a_renewed_clip_no_longer_has_fails_and_is_tried_again() -
         opener = Changing()
         sources = OpenSources(cast("Any", opener), cast("Any", None))
         with ThreadPoolExecutor(1) as executor:
-            worker = Worker(sources, executor, Decoders(Config()), StageTimes())
+            worker = Worker(sources, executor, Decoders(Config(), StageTimes()), StageTimes())
             result = await worker.take(visit(clip()), 1, lambda: None)
         return result, len(opener.opened)
 
