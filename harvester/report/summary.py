@@ -130,6 +130,13 @@ class RunReport:
         _require(min([0, *self.requests.values(), *self.bytes.values()]) >= 0, "a count is negative")
         self._check_books()
 
+    @property
+    def had_nothing_to_do(self) -> bool:
+        """True if every category had as many frames as were wanted of it: then no stage held anything up."""
+        parts = self.categories.values()
+        met = all(part.target is not None and part.total >= part.target for part in parts)
+        return bool(parts) and met and not self.planned
+
     def _check_books(self) -> None:
         decided = self.kept + sum(self.dropped.values()) + sum(self.failed.values())
         _require(
@@ -152,7 +159,7 @@ class RunReport:
         for name in ("stages", "waits", "held_up"):
             values[name] = {stage: round(seconds, 3) for stage, seconds in values[name].items()}
         values["queued"] = {stage: round(n, 2) for stage, n in mean_queues(self.waits, self.seconds).items()}
-        values["bound_by"] = bound_by(self.held_up)
+        values["bound_by"] = "" if self.had_nothing_to_do else bound_by(self.held_up)
         for name in ("errors", "notes"):
             values[name] = [redact(line) for line in values[name]]
         values["seconds"] = round(self.seconds, 3)
@@ -222,16 +229,11 @@ def _headline(report: RunReport) -> Text:
     if report.planned:
         line.append(f"{_count(report.kept, 'frame')} kept of {_count(report.planned, 'target')}")
     else:
-        line.append("the target is met, nothing to fetch" if _is_met(report) else "nothing fetched")
+        met = report.had_nothing_to_do
+        line.append("the target is met, nothing to fetch" if met else "nothing fetched")
     if report.pending:
         line.append(f", {report.pending} pending")
     return line
-
-
-def _is_met(report: RunReport) -> bool:
-    """Whether every category has as many frames as were wanted of it."""
-    parts = report.categories.values()
-    return bool(parts) and all(part.target is not None and part.total >= part.target for part in parts)
 
 
 def _table(report: RunReport) -> Table:
@@ -270,7 +272,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
         ("speed", _speed(report)),
         ("decoder", printable(report.decoder, MESSAGE_CHARS)),
         ("stages", stages_text(report.stages, mean_queues(report.waits, report.seconds))),
-        ("bound by", bound_text(report.held_up)),
+        ("bound by", "" if report.had_nothing_to_do else bound_text(report.held_up)),
         ("dataset", printable(report.dataset, PATH_CHARS)),
         ("pictures", printable(report.contact_sheet, PATH_CHARS)),
     ]

@@ -224,11 +224,15 @@ def test_the_summary_says_what_happened():
 
 def test_a_run_whose_target_is_met_says_so():
     met = CategoryReport(name="Celeste", total=8, target=8)
-    text = render_text(RunReport("r", "done", 0, "/data/set", seconds=0.4, categories={"2": met}))
+    held_up = {"list": 0.4}  # it asked which categories are meant
+    report = RunReport("r", "done", 0, "/data/set", seconds=0.4, categories={"2": met}, held_up=held_up)
+    text = render_text(report)
     assert text.splitlines()[0] == "done in 0.4 s: the target is met, nothing to fetch"
     assert "8 of 8" in text
     assert "speed" not in text
     assert "removed" not in text
+    assert "bound by" not in text
+    assert json.loads(report.to_json())["bound_by"] == ""
 
 
 @pytest.mark.parametrize("part", [{"total": 7, "target": 8}, {"total": 8}])
@@ -237,8 +241,9 @@ def test_a_run_that_found_nothing_new_does_not_claim_a_target(part):
         "1": CategoryReport(name="Hades", total=8, target=8),
         "2": CategoryReport(name="Celeste", **part),
     }
-    text = render_text(RunReport("r", "done", 0, "/data/set", categories=categories))
-    assert text.startswith("done in 0.0 s: nothing fetched\n")
+    report = RunReport("r", "done", 0, "/data/set", categories=categories, held_up={"list": 0.4})
+    assert render_text(report).startswith("done in 0.0 s: nothing fetched\n")
+    assert json.loads(report.to_json())["bound_by"] == "list"
 
 
 def test_names_are_no_markup_and_need_no_colour():
