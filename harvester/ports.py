@@ -102,8 +102,11 @@ class Catalog(Protocol):
 class Details(Protocol):
     """Tells of a VOD what a catalog does not: its one category, chapters, previews. Nothing may depend on it."""
 
-    async def of_vod(self, vod_id: str) -> VideoDetails | None:
-        """What is told, in as many parts as came; None if none did. Raises SourceError ``gone``."""
+    async def of_vod(self, vod_id: str, *, previews: bool = True) -> VideoDetails | None:
+        """What is told, in as many parts as came; None if none did. Raises SourceError ``gone``.
+
+        ``previews``: whether its storyboard is asked for too.
+        """
         ...
 
 

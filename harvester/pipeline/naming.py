@@ -21,7 +21,7 @@ async def category_of_source(
         return await catalog.clip_category(source_id)
     if details is None:
         raise UsageError(f"[discover] details is off, so nothing tells what a VOD shows: {_SAY_IT}")
-    told = await details.of_vod(source_id)
+    told = await details.of_vod(source_id, previews=False)
     if told is None:
         raise TryAgainLater(f"Twitch does not tell now what VOD {printable(source_id)} shows: {_SAY_IT}")
     return await catalog.find_category(f"id:{_only_category(told).id}")

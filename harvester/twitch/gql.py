@@ -55,8 +55,10 @@ class _Refused(Exception):
 
 @dataclass(slots=True)
 class _Asking:
-    """What one VOD's question has come to: ``data.video`` by operation, and tries that failed."""
+    """What one VOD's question has come to: ``data.video`` by operation, and tries that failed. ``wanted``: what is
+    asked about it, as far as that is asked at all."""
 
+    wanted: Sequence[Operation]
     answers: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     failed: Counter[str] = field(default_factory=Counter)
     unknown_hash: Counter[str] = field(default_factory=Counter)
@@ -99,12 +101,12 @@ class GqlDetails(Connected):
         """False once everything is given up for this run."""
         return bool(self._asked)
 
-    async def of_vod(self, vod_id: str) -> VideoDetails | None:
-        """What GQL tells of a VOD, in as many parts as came; None if none did.
+    async def of_vod(self, vod_id: str, *, previews: bool = True) -> VideoDetails | None:
+        """What GQL tells of a VOD, in as many parts as came; None if none did. ``previews``: also its storyboard.
 
         Raises :class:`SourceError` ``gone`` (retryable) if there is no such VOD.
         """
-        asking = _Asking()
+        asking = _Asking([op for op in OPERATIONS if previews or op is not PREVIEWS])
         try:
             while pending := self._pending(asking):
                 wait_s = await self._round(vod_id, pending, asking)
@@ -118,9 +120,11 @@ class GqlDetails(Connected):
 
     def _pending(self, asking: _Asking) -> list[Operation]:
         """Operations without an answer that may still get one."""
-        return [
-            op for op in self._asked if op.name not in asking.answers and asking.failed[op.name] < self._attempts
-        ]
+        open_ones = [op for op in self._asked_in(asking) if op.name not in asking.answers]
+        return [op for op in open_ones if asking.failed[op.name] < self._attempts]
+
+    def _asked_in(self, asking: _Asking) -> list[Operation]:
+        return [op for op in self._asked if op in asking.wanted]
 
     async def _round(self, vod_id: str, pending: Sequence[Operation], asking: _Asking) -> float | None:
         """One request for all that is pending. Returns the seconds that Twitch asks us to wait, if it does."""
@@ -178,7 +182,7 @@ class GqlDetails(Connected):
         return nothing, None
 
     def _count_failures(self, asking: _Asking) -> None:
-        for op in self._asked:
+        for op in self._asked_in(asking):
             self._failures[op.name] = 0 if op.name in asking.answers else self._failures[op.name] + 1
         lost = [op for op in self._asked if self._failures[op.name] >= FAILURES_IN_A_ROW]
         self._give_up(lost, f"no answer for {FAILURES_IN_A_ROW} VODs in a row")

@@ -159,6 +159,15 @@ def test_a_single_source_gets_the_category_that_twitch_gives_it(harvester: Comma
     assert [entry["category"]["name"] for entry in plan] == [first.game.name]
 
 
+def test_what_a_category_does_not_tell_of_is_not_asked_for(harvester: Commands, tmp_path: Path) -> None:
+    refused = b'{"errors":[{"message":"PersistedQueryNotFound"}],"data":null}'
+    harvester.server.inject(Fault(path="^/gql", sent="VideoPlayer_VODSeekbarPreviewVideo", body=refused, times=0))
+    source = harvester.server.world.videos[0].id
+    ended = harvester("run", "--source", source, "--out", tmp_path / "d", "--json", HARVESTER_SAMPLE_GUARD_S="0")
+    assert ended.code == 0, ended.err
+    assert ended.json["requests"]["gql"] == 2  # its category, its playback token
+
+
 def test_a_vod_of_several_categories_or_none_needs_a_word(harvester: Commands, tmp_path: Path) -> None:
     _, several, unset = harvester.server.world.videos
     ended = harvester("run", "--source", several.id, "--out", tmp_path / "d", "--json")

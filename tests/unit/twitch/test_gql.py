@@ -153,6 +153,21 @@ def test_one_request_tells_everything() -> None:
     assert all(question["extensions"]["persistedQuery"]["sha256Hash"] for question in server.bodies[0])
 
 
+def test_previews_that_nobody_wants_are_not_asked_for_and_do_not_count() -> None:
+    async def test(server: StandIn) -> tuple[list[VideoDetails | None], StandIn]:
+        server.answers = {GQL: by_name(**{PREVIEWS: complaint("PersistedQueryNotFound")})}
+        async with GqlDetails(server.endpoints, QUICK, Traffic(), RateLimit(1000)) as door:
+            vods = [str(number) for number in range(FAILURES_IN_A_ROW)]
+            told = [await door.of_vod(vod, previews=False) for vod in vods]
+            server.answers = {GQL: by_name()}
+            return [*told, await door.of_vod("2001")], server
+
+    told, server = run(test)
+    assert [each.category for each in told if each] == [CELESTE] * (FAILURES_IN_A_ROW + 1)
+    assert [bool(each.storyboard_url) for each in told if each] == [False] * FAILURES_IN_A_ROW + [True]
+    assert names_asked(server) == [[METADATA, MOMENTS]] * FAILURES_IN_A_ROW + [NAMES]
+
+
 def test_the_player_s_names_are_those_that_streamlink_knows() -> None:
     assert CLIENT_ID == TwitchAPI.CLIENT_ID
     assert "Mozilla" in player_headers()["User-Agent"]
