@@ -39,7 +39,7 @@ REFUSED = "every question is refused"
 #: streak of n at a given request with probability 0.9 x 0.1^n: of 20, once in 10^20 requests; and even one that
 #: fails every second request does so once in two million. Such failures come back at once: 20 of them cost little
 #: time. Time-outs take up to half a minute each, four at a time, so fewer must do: 8, once in 10^8 requests.
-#: Refusals are no accident, and each may cost a source one of its tries: 8 too.
+#: Refusals are no accident: 8 too.
 LIMITS = {TIMEOUT: 8, CONNECTION: 20, SERVER_ERROR: 20, TOO_MANY: 20, NOT_MEDIA: 20, REFUSED: 8}
 
 #: How often those who wait for another one's probe look again (s).
@@ -123,20 +123,15 @@ class Circuit:
             self._probe = Ticket(probe=True)
             return self._probe
 
-    def settle(self, ticket: Ticket, trouble: str | None, witness: str | None = None) -> bool:
-        """What became of the request: a key of :data:`LIMITS`, or None if the host answered.
-
-        Returns True if the circuit was open until then: the request was its probe, or a straggler.
-        """
+    def settle(self, ticket: Ticket, trouble: str | None, witness: str | None = None) -> None:
+        """What became of the request: a key of :data:`LIMITS`, or None if the host answered."""
         with self._breakers.lock:
-            was_open = self.is_open
             if trouble is None:
                 self._close(witness)
             elif ticket is self._probe:
                 self._pause(trouble)
             elif self._resume_s is None:
                 self._count(trouble)
-            return was_open
 
     def abandon(self, ticket: Ticket) -> None:
         """The request was cancelled: nothing was learnt, and if it was the probe another one may go."""

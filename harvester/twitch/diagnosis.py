@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from harvester.errors import SourceError
+from harvester.errors import PROGRAM_REFUSED, SourceError
 from harvester.model import Clip, Vod
 from harvester.stats import RequestKind
 from harvester.text import printable
@@ -53,9 +53,9 @@ class PassingTrouble(SourceError):
 def is_refusal(answer: Said, *, spelt_out: bool) -> bool:
     """True if GQL refuses the program (client id, integrity check) or the way in which it asks (hash, text).
 
-    It answers every source alike: it is to be left alone, lest each source pays for it with one of its tries. A
-    question by hash is known to be well put; one that is ``spelt_out`` and answered by errors alone (GraphQL §7.1:
-    no data, "request error") is refused too, unless they tell of a fault that may pass.
+    It answers every source alike, so that no source pays for it with one of its tries. A question by hash is known
+    to be well put; one that is ``spelt_out`` and answered by errors alone (GraphQL §7.1: no data, "request error")
+    is refused too, unless they tell of a fault that may pass.
     """
     document = _object(document_of(answer.body))
     complaint = (_complaint(document) or "").lower()
@@ -63,6 +63,12 @@ def is_refusal(answer: Said, *, spelt_out: bool) -> bool:
         return True
     misput = spelt_out and complaint and document.get("data") is None
     return bool(misput) and not any(word in complaint for word in (*_DOWN, "service error"))
+
+
+def refusal_of(answer: Said) -> PassingTrouble:
+    """The error of a source that asked when GQL refused the program: nothing that it has to answer for."""
+    complaint = _complaint(_object(document_of(answer.body))) or f"status {answer.status}"
+    return PassingTrouble(f"the playback service refuses us: {printable(complaint, 80)}", reason=PROGRAM_REFUSED)
 
 
 def knows_hash(answer: Said) -> bool:
@@ -81,7 +87,8 @@ def _is_web_page(answer: Said) -> bool:
 
 
 def diagnose(said: Sequence[Said], source: Vod | Clip, now: datetime) -> SourceError:
-    """Why ``source`` did not open, given all answers in order. ``now``: start of the run, whenever it asks.
+    """Why ``source`` did not open, given all answers in order, none a refusal of the program (:func:`refusal_of`).
+    ``now``: start of the run, whenever it asks.
 
     Reasons: ``sub-only``, ``region``, ``portrait`` (never again); ``gone``, ``not-ready``, ``broken``,
     ``unavailable`` (retryable: gone is believed only after two looks on different days).
@@ -140,7 +147,7 @@ def _of_gql(answer: Said, source: Vod | Clip, now: datetime) -> SourceError:
     document = _object(document_of(answer.body))
     complaint = _complaint(document)
     if complaint is not None or answer.status != 200:
-        return _complained(complaint or f"status {answer.status}", answer.status)
+        return _complained(complaint or f"status {answer.status}")
     data = _object(document.get("data"))
     if isinstance(source, Vod) and "videoPlaybackAccessToken" in data:
         return _of_vod_token(data["videoPlaybackAccessToken"], source, now)
@@ -177,11 +184,8 @@ def _forbidden(why: str) -> SourceError:
     return SourceError("for subscribers of the channel only", reason="sub-only")
 
 
-def _complained(complaint: str, status: int | None) -> SourceError:
+def _complained(complaint: str) -> PassingTrouble:
     said = printable(complaint, 80)
-    if status in _REFUSING or "integrity" in complaint.lower():
-        # A matter of policy (client id, integrity check): the next try gets the same answer.
-        return SourceError(f"the playback service refuses us: {said}", reason="broken", retryable=True)
     down = any(word in complaint.lower() for word in _DOWN)
     return PassingTrouble(f"the playback service fails: {said}", reason="unavailable" if down else "broken")
 

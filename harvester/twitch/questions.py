@@ -5,8 +5,8 @@ few months, and sometimes does not find a good one. So an operation whose hash w
 spelt out for the rest of the run; if that is refused, it is the hash's turn again.
 
 Each operation has a circuit of its own for refusals (hash, integrity check, client id): clips that come do not
-hide that no VOD does. Once it is open, no source pays for a refusal with one of its tries; once the operation is
-given up, its sources are left for another run, and this one goes on with those of the other kind.
+hide that no VOD does. No source pays for a refusal with one of its tries, however often it meets one; once the
+operation is given up, its sources are left for another run, and this one goes on with those of the other kind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harvester.stats import RequestKind
 from harvester.text import printable
 from harvester.transport import Ticket
 from harvester.transport.breaker import REFUSED, Breakers, Circuit
-from harvester.twitch.diagnosis import PassingTrouble, Said, document_of, is_outage, is_refusal, knows_hash
+from harvester.twitch.diagnosis import Said, document_of, is_outage, is_refusal, knows_hash, refusal_of
 
 #: Answers in a row that do not know an operation's hash before it is spelt out: good ones are missed now and then.
 HASH_TRIES = 2
@@ -99,20 +99,18 @@ class Questions:
             raise self._given_up(OPENING[kind])
 
     def settle(self, question: Question, ticket: Ticket, said: Said) -> SourceError | None:
-        """Learn from an answer. Returns the error of a source that asked while its operation was being refused:
-        nothing that it has to answer for."""
+        """Learn from an answer. Returns the error of a source whose question was refused whatever it asked for
+        (:data:`~harvester.errors.PROGRAM_REFUSED`)."""
         circuit = self._circuit(question.operation)
         if is_outage(said):  # the host's matter
             circuit.abandon(ticket)
             return None
-        refused = is_refusal(said, spelt_out=question.spelt_out is not None)
-        self._remember(question, said, refused)
-        was_open = circuit.settle(ticket, REFUSED if refused else None)
+        refusal = refusal_of(said) if is_refusal(said, spelt_out=question.spelt_out is not None) else None
+        self._remember(question, said, refusal is not None)
+        circuit.settle(ticket, REFUSED if refusal else None)
         if circuit.given_up:
             self._warn(question.operation)
-        if refused and was_open:
-            return PassingTrouble(f"every question of {question.operation} is refused", reason=PROGRAM_REFUSED)
-        return None
+        return refusal
 
     def abandon(self, question: Question, ticket: Ticket) -> None:
         """No answer came: nothing was learnt."""

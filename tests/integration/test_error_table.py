@@ -120,12 +120,13 @@ class Row:
 
 CLIP_TARGETS = 6
 #: Two looks in one run, each as often as [fetch] attempts says: the retry after everything else, then an hour.
+#: Where Twitch refuses the program, one: the source is not to blame.
 TWICE = 2 * TRIES
 
 TABLE = [
     # GQL
     Row("gql PersistedQueryNotFound", "vod", always(GQL, body=complaint("PersistedQueryNotFound")),
-        "broken", AN_HOUR, 4, {"gql": TWICE}),
+        "refused", AN_HOUR, 5, {"gql": TRIES}),
     Row("gql PersistedQueryNotFound once", "vod", once(GQL, body=complaint("PersistedQueryNotFound")),
         "", None, 0, {"gql": 2}, 0),
     Row("gql hash of VODs changed", "vod", always(GQL, sent=BY_HASH, body=complaint("PersistedQueryNotFound")),
@@ -137,11 +138,11 @@ TABLE = [
     Row("gql service timeout twice", "vod", Fault(path=GQL, body=complaint("service timeout"), times=2),
         "", None, 0, {"gql": 3}, 0),
     Row("gql failed integrity check", "vod", always(GQL, body=complaint("failed integrity check")),
-        "broken", AN_HOUR, 4, {"gql": 2}),
+        "refused", AN_HOUR, 5, {"gql": TRIES}),
     Row("gql 401", "vod", always(GQL, status=401, body=gql({"error": "Unauthorized", "status": 401})),
-        "broken", AN_HOUR, 4, {"gql": 2}),
+        "refused", AN_HOUR, 5, {"gql": TRIES}),
     Row("gql 400", "vod", always(GQL, status=400, body=gql({"error": "Bad Request", "status": 400})),
-        "broken", AN_HOUR, 4, {"gql": 2}),
+        "refused", AN_HOUR, 5, {"gql": TRIES}),
     Row("gql 500", "vod", always(GQL, status=500), "unavailable", AN_HOUR, 5, {"gql": TWICE}),
     Row("gql 502 html", "vod", always(GQL, status=502, html=True), "unavailable", AN_HOUR, 5, {"gql": TWICE}),
     Row("gql 200 html", "vod", always(GQL, html=True), "unavailable", AN_HOUR, 5, {"gql": TWICE}),

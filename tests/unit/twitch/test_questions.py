@@ -111,26 +111,33 @@ def test_what_is_spelt_out_is_whole(operation: str) -> None:
     assert all(put["query"].count(a) == put["query"].count(b) for a, b in ("{}", "()"))
 
 
-def refused(questions: Questions, times: int, operation: str = VOD, by: Said = INTEGRITY) -> list[bool]:
-    """Whether each of the refused is charged."""
-    return [ask(questions, by, operation)[1] is None for _ in range(times)]
+def refused(questions: Questions, times: int, operation: str = VOD, by: Said = INTEGRITY) -> list[str]:
+    """The reasons of sources that are refused."""
+    errors = [ask(questions, by, operation)[1] for _ in range(times)]
+    return [error.reason for error in errors if error]
 
 
-def test_no_source_is_charged_after_so_many_refusals() -> None:
+@pytest.mark.parametrize("refusal", [INTEGRITY, UNKNOWN, said({}, 401)])
+def test_no_source_is_charged_with_a_refusal(refusal: Said) -> None:
     questions = Questions((1e-9, 1e-9))
-    assert refused(questions, LIMITS[REFUSED] + 2) == [True] * LIMITS[REFUSED] + [False, False]
+    assert refused(questions, LIMITS[REFUSED] + 2, by=refusal) == ["refused"] * (LIMITS[REFUSED] + 2)
     with pytest.raises(TryAgainLater, match="newer version"):
         questions.enter(questions.put(body(VOD)))
 
 
-def test_nor_are_those_that_were_under_way_then() -> None:
+def test_nor_with_that_of_a_text_but_with_what_it_is_answered_itself() -> None:
+    questions = Questions()
+    answers = [UNKNOWN] * HASH_TRIES + [MISPUT, UNKNOWN, GOOD, BUSY, DOWN]
+    errors = [ask(questions, answer)[1] for answer in answers]
+    assert [error and error.reason for error in errors] == ["refused"] * (HASH_TRIES + 2) + [None] * 3
+
+
+def test_nor_are_those_that_were_under_way_when_it_is_asked_no_more() -> None:
     questions = Questions((1e9,))
     question = questions.put(body(VOD))
     tickets = [questions.enter(question) for _ in range(LIMITS[REFUSED] + 3)]
     errors = [questions.settle(question, ticket, INTEGRITY) for ticket in tickets if isinstance(ticket, Ticket)]
-    charged = [error is None for error in errors]
-    assert charged == [True] * LIMITS[REFUSED] + [False] * 3
-    assert {error.reason for error in errors if error} == {"refused"}
+    assert [error.reason for error in errors if error] == ["refused"] * (LIMITS[REFUSED] + 3)
 
 
 def test_answers_of_other_operations_do_not_hide_that_one_is_refused() -> None:
