@@ -55,7 +55,7 @@ from harvester.store.metadata import SplitRows
 from harvester.store.overview import overview
 from harvester.store.passes import OpenPass
 from harvester.store.records import Outcome
-from harvester.store.verify import check_images, check_order, rules_record
+from harvester.store.verify import check_images, check_order, near_duplicates_across_splits, rules_record
 from harvester.version import __version__
 from harvester.vision.fold import Rules
 
@@ -303,6 +303,8 @@ def measure(root: Path, size: Size) -> dict[str, dict[str, float]]:
         dataset.card_facts(__version__, "")
     with watch.timed("verify: order"):
         assert not list(islice(check_order(ledger), 1))
+    with watch.timed("verify: splits"):  # quadratic: every hash against every one of another split
+        assert not list(near_duplicates_across_splits(dataset, 0))
     with watch.timed("publish 64 frames (median)"):
         pass
     watch.seconds["publish 64 frames (median)"] = _publishing(dataset, ledger, ahead)

@@ -25,6 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harvester.errors import ForeignDataset
 from harvester.model import SPLITS, Frame, SplitName
 from harvester.store.card import CardFacts, CategoryCount
@@ -170,6 +173,14 @@ class Dataset:
     def rows(self, split: SplitName) -> pa.Table:
         """The metadata of a split as an Arrow table (no rows if the split has no image)."""
         return self._rows[split].table
+
+    def hashes(self, split: SplitName) -> dict[str, tuple[NDArray[np.uint64], NDArray[np.int64]]]:
+        """Perceptual hashes of a split's images by category id, and the numbers of their rows."""
+        return self._rows[split].hashes()
+
+    def file_names(self, split: SplitName, numbers: NDArray[np.int64]) -> list[str]:
+        """Names of the files of rows by their numbers, relative to the split's folder."""
+        return self._rows[split].file_names(numbers)
 
     def frames(self, unless: Callable[[Collection[str]], set[str]] | None = None) -> Iterator[Frame]:
         """Every row as a frame without pixels, split by split; none whose file is among those ``unless`` picks."""

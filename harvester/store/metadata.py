@@ -22,6 +22,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harvester.errors import ForeignDataset
 from harvester.model import Frame
 from harvester.store.columns import ROW_GROUP_ROWS, frame_of, row_of, schema, tables_of
@@ -167,6 +170,32 @@ class SplitRows:
             found.setdefault(row["label_id"], []).append((row["sha256"], row["file_name"]))
         return found
 
+    def hashes(self) -> dict[str, tuple[NDArray[np.uint64], NDArray[np.int64]]]:
+        """Perceptual hashes of the rows of each category id, and the numbers of these rows: 16 bytes a row."""
+        parts: dict[str, list[tuple[NDArray[np.uint64], NDArray[np.int64]]]] = {}
+        begun = 0
+        for table in self._tables(("category_id", "phash")):
+            digits = "".join(table.column("phash").to_pylist())
+            hashes = np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64)
+            for category_id, rows in _places(table.column("category_id").to_pylist()):
+                parts.setdefault(category_id, []).append((hashes[rows], begun + rows))
+            begun += table.num_rows
+        return {
+            category_id: (np.concatenate([part[0] for part in of_it]), np.concatenate([part[1] for part in of_it]))
+            for category_id, of_it in parts.items()
+        }
+
+    def file_names(self, numbers: NDArray[np.int64]) -> list[str]:
+        """Names of the files of these rows, in their order."""
+        wanted, places = np.unique(numbers, return_inverse=True)
+        names: list[str] = []
+        begun = 0
+        for table in self._tables(["file_name"]):
+            here = wanted[(wanted >= begun) & (wanted < begun + table.num_rows)]
+            names += table.take(here - begun).column(0).to_pylist()
+            begun += table.num_rows
+        return [names[place] for place in places]
+
     def encoded(self, first: int = 0) -> memoryview:
         """The rows from number ``first`` on as a Parquet file; ``first``: 0, or one that is not in the file."""
         import pyarrow as pa
@@ -220,6 +249,13 @@ def _among(table: pa.Table, file_names: Collection[str]) -> Any:
     return pc.is_in(table.column("file_name"), pa.array(list(file_names), pa.string()))
 
 
+def _places(values: Sequence[str]) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Each of the values, and the places where it stands."""
+    each, which = np.unique(np.array(values), return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    yield from zip(map(str, each), np.split(order, np.cumsum(np.bincount(which))[:-1]), strict=True)
+
+
 def _tallied(table: pa.Table) -> dict[tuple[Any, ...], int]:
     groups = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
     values = zip(*(groups.column(name).to_pylist() for name in table.column_names), strict=True)
@@ -232,7 +268,6 @@ def _labels_of(table: pa.Table) -> set[tuple[int, str]]:
 
 def _smallest(table: pa.Table, count: int) -> pa.Table:
     """The rows that are not beyond the first ``count`` of their label, in the order of their hashes."""
-    import numpy as np
     import pyarrow.compute as pc
 
     table = table.take(pc.sort_indices(table, [(name, "ascending") for name in _SAMPLED]))
