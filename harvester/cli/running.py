@@ -79,7 +79,7 @@ async def _harvest(session: _Session, secret: Credentials) -> RunReport:
             try:
                 if categories := await harvest.discover(session.request):
                     opened = opened or stack.enter_context(_begun(session, harvest))
-                    await _shown(harvest, opened.store(session.config), categories, session)
+                    await _shown(harvest, opened.store(session.config, harvest.stop), categories, session)
             except HarvesterError as caught:
                 error = caught
             return _ended(session, outside.traffic, harvest, opened, error)

@@ -14,6 +14,7 @@ from harvester.errors import ConfigError
 from harvester.model import Source
 from harvester.pipeline.harvest import Outside, Store
 from harvester.pipeline.sinks import DatasetSink
+from harvester.pipeline.stopping import Stop
 from harvester.stats import Traffic
 from harvester.store.classes import holds_dataset
 from harvester.store.dataset import Dataset
@@ -35,8 +36,9 @@ class OpenDataset:
     dataset: Dataset
     ledger: Ledger
 
-    def store(self, config: Config) -> Store:
-        """The dataset as a harvest sees it."""
+    def store(self, config: Config, stop: Stop) -> Store:
+        """The dataset as a harvest that ``stop`` may end sees it."""
+        self.dataset.hurried = stop.hurried
         sink = DatasetSink(self.dataset, self.ledger, config)
         return Store(self.ledger, sink, self.forgotten, index=self.dataset.paths.index)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +18,8 @@ from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
 from harvester.text import printable, slugify
 from harvester.vision.jpeg import encode, to_rgb
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +94,8 @@ class DatasetSink:
             self._ledger.commit(outcomes)
 
     def finish(self) -> None:
-        self._dataset.complete()
+        if not self._dataset.complete():
+            _log.warning("stopped before the newest frames were listed in the metadata: the next run lists them")
 
 
 class FrameSink:

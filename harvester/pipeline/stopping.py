@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,10 @@ from harvester.config import Run
 from harvester.stats import Traffic
 
 T = TypeVar("T")
+
+#: After a signal a run may take ten seconds to end (contract). So long it may still do what the next run would do
+#: as well (s): the rest is contact sheet, card and report, 1 s with a million frames, 3 s on a busy machine.
+PATIENCE_S = 3.0
 
 
 class Stopped(Exception):
@@ -26,11 +31,14 @@ class Stop:
         self._ending: asyncio.Future[None] | None = None  # done once a stop is asked
         self.reason = ""
         self.signal_number: int | None = None
+        self._patient_until_s = math.inf  # the monotonic clock
 
     def ask(self, reason: str, *, signal_number: int | None = None) -> None:
         """Begin to end. The first reason counts, unless a signal follows."""
         if not self._asked or signal_number is not None:
             self.reason, self.signal_number = reason, signal_number
+        if signal_number is not None:
+            self._patient_until_s = min(self._patient_until_s, time.monotonic() + PATIENCE_S)
         self._asked = True
         if self._ending is not None and not self._ending.done():
             self._ending.set_result(None)
@@ -38,6 +46,10 @@ class Stop:
     @property
     def asked(self) -> bool:
         return self._asked
+
+    def hurried(self) -> bool:
+        """True once a signal has been waited for so long that what can be left to the next run is; thread-safe."""
+        return time.monotonic() > self._patient_until_s
 
     def _when_asked(self) -> asyncio.Future[None]:
         if self._ending is None:

@@ -12,8 +12,9 @@ A kill before *commit* leaves an intent whose images the ledger does not know: :
 out again, metadata first. So every metadata row has its complete image at every instant, and after recovery the
 images are those of committed rows. A folder appears and leaves with its images inside: none is ever empty.
 
-Rows that stand beside the metadata are listed by :meth:`Dataset.complete`, at the end of a run, or else by the
-recovery at the next start. They lie with the images, not with the ledger: who deletes that loses none of them.
+Rows that stand beside the metadata are listed by :meth:`Dataset.complete`, at the end of a run, or else (after a
+kill, or a stop in a hurry) by the recovery at the next start. They lie with the images, not with the ledger: who
+deletes that loses none of them.
 """
 
 from __future__ import annotations
@@ -21,12 +22,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from harvester.errors import ForeignDataset
 from harvester.model import SPLITS, Frame, SplitName
@@ -39,7 +38,7 @@ from harvester.store.disk import (
     sync_folder,
 )
 from harvester.store.layout import Layout, check_file_name, frame_file_name, is_file_name, shown
-from harvester.store.metadata import SplitRows, files_beside
+from harvester.store.metadata import Hurried, SplitRows, files_beside
 from harvester.store.placing import place, withdraw_images, withdraw_split
 from harvester.store.staging import Change, leftovers, read_intent, stage
 from harvester.store.tombstones import Tombstones
@@ -61,12 +60,14 @@ class Dataset:
     """A dataset directory, opened by one process (:class:`harvester.store.lock.DatasetLock`).
 
     ``classes`` gives labels and splits, ``tombstones`` what must stay out, ``paths`` where things lie.
+    ``hurried``: asked whether there is no time left for writing all rows of a long split anew.
     """
 
     def __init__(self, paths: Layout, classes: Classes, tombstones: Tombstones) -> None:
         self.paths = paths
         self.classes = classes
         self.tombstones = tombstones
+        self.hurried: Callable[[], bool] = lambda: False
         self._rows = _read_rows(paths)
         self._unfinished = bool(leftovers(paths))
         self._changes = 0
@@ -100,8 +101,11 @@ class Dataset:
             self._check(frame, jpeg)
         changes = self._changes_of(batch)
         with changing(self.paths.root):
-            work = self._begin()
-            stage(work, batch, changes)
+            try:
+                work = self._staged(batch, changes)
+            except Hurried:
+                changes = self._changes_of(batch, listing=False)
+                work = self._staged(batch, changes)
             place(work / "data", self.paths.data)
             self._rows |= {
                 split: change.rows if change.first else change.rows.written(self.paths.metadata(split))
@@ -112,17 +116,22 @@ class Dataset:
             self._tidy(split for split, change in changes.items() if not change.first)
             self._end(work)
 
-    def complete(self) -> None:
-        """List every row that stands beside its metadata. Raises :class:`MachineError` (then recover())."""
+    def complete(self) -> bool:
+        """List every row that stands beside its metadata; False if ``hurried`` left some to the next run.
+
+        Raises :class:`MachineError` (then recover()).
+        """
         self._require_recovered()
         with changing(self.paths.root):
-            beside = [split for split, rows in self._rows.items() if rows.in_file < len(rows)]
-            if beside:
+            if beside := self._beside():
                 work = self._begin()
-                for split in beside:
-                    self._rewrite(split, self._rows[split], work)
+                with suppress(Hurried):
+                    for split in beside:
+                        self._rewrite(split, self._rows[split], work)
                 self._end(work)
-            self._tidy(SPLITS)
+            left = self._beside()
+            self._tidy(split for split in SPLITS if split not in left)
+        return not left
 
     def remove(
         self, file_names: Collection[str], commit_leaving: Callable[[], None], commit_left: Callable[[], None]
@@ -174,13 +183,9 @@ class Dataset:
         """The metadata of a split as an Arrow table (no rows if the split has no image)."""
         return self._rows[split].table
 
-    def hashes(self, split: SplitName) -> dict[str, tuple[NDArray[np.uint64], NDArray[np.int64]]]:
-        """Perceptual hashes of a split's images by category id, and the numbers of their rows."""
-        return self._rows[split].hashes()
-
-    def file_names(self, split: SplitName, numbers: NDArray[np.int64]) -> list[str]:
-        """Names of the files of rows by their numbers, relative to the split's folder."""
-        return self._rows[split].file_names(numbers)
+    def split(self, name: SplitName) -> SplitRows:
+        """The rows of a split as they are now."""
+        return self._rows[name]
 
     def frames(self, unless: Callable[[Collection[str]], set[str]] | None = None) -> Iterator[Frame]:
         """Every row as a frame without pixels, split by split; none whose file is among those ``unless`` picks."""
@@ -230,15 +235,22 @@ class Dataset:
         if self.image_path(frame).exists() and self._rows[frame.split].listed([frame.file_name]):
             raise ValueError(f"{frame.file_name} is in the dataset already")
 
-    def _changes_of(self, batch: Sequence[tuple[Frame, bytes]]) -> dict[SplitName, Change]:
-        """What ``batch`` or a renamed category changes of each split's rows."""
+    def _beside(self) -> list[SplitName]:
+        """The splits of which rows stand beside the metadata."""
+        return [split for split, rows in self._rows.items() if rows.in_file < len(rows)]
+
+    def _changes_of(
+        self, batch: Sequence[tuple[Frame, bytes]], *, listing: bool = True
+    ) -> dict[SplitName, Change]:
+        """What ``batch`` or a renamed category changes of each split's rows; not ``listing``: what can stand
+        beside the metadata does, even if it is due."""
         names = {entry.label_id: entry.name for entry in self.classes}
         changed = {}
         for split, rows in self._rows.items():
             frames = [frame for frame, _ in batch if frame.split == split]
             fresh = rows.relabelled(names) if rows.shows_other(names) else rows
             fresh = fresh.added(frames, names) if frames else fresh
-            if fresh.is_due:
+            if fresh.is_due and (listing or not fresh.in_file):
                 changed[split] = Change(fresh, 0)
             elif fresh is not rows:
                 changed[split] = Change(fresh, len(rows))
@@ -253,6 +265,15 @@ class Dataset:
     def _require_recovered(self) -> None:
         if self._unfinished:
             raise RuntimeError("an interrupted change is left: call recover() first")
+
+    def _staged(self, batch: Sequence[tuple[Frame, bytes]], changes: Mapping[SplitName, Change]) -> Path:
+        work = self._begin()
+        try:
+            stage(work, batch, changes, self.hurried)
+        except Hurried:
+            self._end(work)
+            raise
+        return work
 
     def _begin(self) -> Path:
         self._unfinished = True
@@ -298,7 +319,7 @@ class Dataset:
     def _rewrite(self, split: SplitName, rows: SplitRows, work: Path) -> None:
         """Make ``rows`` the split's, all of them in its metadata."""
         path = self.paths.metadata(split)
-        replace_durably(path, rows.encoded(), work)
+        replace_durably(path, rows.encoded(hurried=self.hurried), work)
         self._rows[split] = rows.written(path)
         self._tidy([split])
 

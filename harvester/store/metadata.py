@@ -4,7 +4,7 @@ A Parquet file cannot grow: with every batch it would be written anew, and a nig
 of a large split first stand *beside* the file, in a small hidden Parquet file for each batch, which is no part of
 the dataset yet and which no reader looks at. Once they are a sixteenth of what is listed, at the end of a run, and
 at the next start after a kill, all rows are written as one file, and those beside it go. What is written for n
-frames is then in proportion to n::
+frames is then in proportion to n. Who must end at once leaves that to the next start too::
 
     metadata.parquet                  rows 0 ... 95,999
     .metadata-000096000.parquet       rows 96,000 ... 96,063
@@ -45,6 +45,14 @@ ROWS_AT_ONCE = 4096
 
 #: Columns of :meth:`SplitRows.samples`, in the order in which rows are sorted for it.
 _SAMPLED = ("label_id", "sha256", "file_name")
+
+
+class Hurried(Exception):
+    """There is no time to write all rows of a long split anew: the next run does it."""
+
+
+def _never() -> bool:
+    return False
 
 
 class SplitRows:
@@ -196,15 +204,22 @@ class SplitRows:
             begun += table.num_rows
         return [names[place] for place in places]
 
-    def encoded(self, first: int = 0) -> memoryview:
-        """The rows from number ``first`` on as a Parquet file; ``first``: 0, or one that is not in the file."""
+    def encoded(self, first: int = 0, *, hurried: Callable[[], bool] = _never) -> memoryview:
+        """The rows from number ``first`` on as a Parquet file; ``first``: 0, or one that is not in the file.
+
+        Raises :class:`Hurried` if ``hurried`` says so between two row groups of all rows, and there is a file
+        already, beside which the new ones can stand.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        may_wait = self.in_file and not first
         tables = self._tables() if not first else [self._more.slice(first - self.in_file)]
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, schema(), compression="zstd") as writer:
-            for table in _regrouped(tables):
+            for number, table in enumerate(_regrouped(tables)):
+                if number and may_wait and hurried():
+                    raise Hurried
                 writer.write_table(table)
         return memoryview(sink.getvalue())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,16 @@ class Change:
         return name_beside(self.first) if self.first else METADATA
 
 
-def stage(work: Path, batch: Sequence[tuple[Frame, bytes]], changes: Mapping[SplitName, Change]) -> None:
-    """Write everything that will move into the dataset, as a tree of the same form, and the intent last."""
+def stage(
+    work: Path,
+    batch: Sequence[tuple[Frame, bytes]],
+    changes: Mapping[SplitName, Change],
+    hurried: Callable[[], bool],
+) -> None:
+    """Write everything that will move into the dataset, as a tree of the same form, and the intent last.
+
+    Raises :class:`~harvester.store.metadata.Hurried`.
+    """
     staged = Layout(work)
     files = [(staged.image(frame.split, frame.file_name), jpeg) for frame, jpeg in batch]
     for folder in sorted({image.parent for image, _ in files}):
@@ -36,7 +44,7 @@ def stage(work: Path, batch: Sequence[tuple[Frame, bytes]], changes: Mapping[Spl
     write_all_durably(files)
     for split, change in changes.items():
         staged.split(split).mkdir(parents=True, exist_ok=True)
-        write_durably(staged.split(split) / change.file_name, change.rows.encoded(change.first))
+        write_durably(staged.split(split) / change.file_name, change.rows.encoded(change.first, hurried=hurried))
     meant: dict[str, list[str]] = {}
     for frame, _ in batch:
         meant.setdefault(frame.split, []).append(frame.file_name)

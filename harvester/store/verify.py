@@ -110,15 +110,16 @@ def smallest_radius(ledger: Ledger) -> int:
 def near_duplicates_across_splits(dataset: Dataset, radius: int) -> Iterator[Finding]:
     """Pictures within ``radius`` of one of their category in an earlier split (of :data:`SPLITS`), each with the
     first such one: by brute force over the stored hashes, every pair compared."""
-    hashes = {split: dataset.hashes(split) for split in SPLITS}
+    rows = {split: dataset.split(split) for split in SPLITS}
+    hashes = {split: rows[split].hashes() for split in SPLITS}
     for earlier, later in combinations(SPLITS, 2):
         for category_id in sorted(hashes[earlier].keys() & hashes[later].keys()):
-            these, rows = hashes[later][category_id]
-            others, other_rows = hashes[earlier][category_id]
+            these, numbers = hashes[later][category_id]
+            others, other_numbers = hashes[earlier][category_id]
             first = first_within(radius, these, others)
             alike = np.flatnonzero(first >= 0)
-            names = dataset.file_names(later, rows[alike])
-            other_names = dataset.file_names(earlier, other_rows[first[alike]])
+            names = rows[later].file_names(numbers[alike])
+            other_names = rows[earlier].file_names(other_numbers[first[alike]])
             for name, other in zip(names, other_names, strict=True):
                 yield Finding("leak", f"{name} ({later}) is the same picture as {other} ({earlier})")
 

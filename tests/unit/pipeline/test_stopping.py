@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harvester.clock import Clock
-from harvester.config import Run
+from harvester.config import Config, Run
+from harvester.pipeline import stopping
+from harvester.pipeline.outside import open_dataset
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
 from harvester.stats import RequestKind, Traffic
+from harvester.store.dataset import Dataset
 
 
 def test_the_first_reason_counts_unless_a_signal_follows() -> None:
@@ -22,6 +26,36 @@ def test_the_first_reason_counts_unless_a_signal_follows() -> None:
     stop.ask("interrupted", signal_number=15)
     stop.ask("max_frames")
     assert (stop.reason, stop.signal_number) == ("interrupted", 15)
+
+
+def test_who_is_signalled_is_in_a_hurry_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now_s[0])
+    stop = Stop()
+    stop.ask("max_time")
+    now_s[0] += 1000
+    assert not stop.hurried()  # no bound is one on how long it takes to end
+    stop.ask("interrupted", signal_number=15)
+    now_s[0] += stopping.PATIENCE_S - 0.1
+    stop.ask("interrupted", signal_number=15)
+    assert not stop.hurried()
+    now_s[0] += 0.2
+    assert stop.hurried()
+
+
+def test_a_dataset_hears_of_it_and_says_what_it_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stopping, "PATIENCE_S", -1.0)
+    stop = Stop()
+    with open_dataset(tmp_path / "dataset", Clock()) as opened:
+        sink = opened.store(Config(), stop).sink
+        monkeypatch.setattr(Dataset, "complete", lambda dataset: not dataset.hurried())
+        sink.finish()
+        assert not caplog.records
+        stop.ask("interrupted", signal_number=15)
+        sink.finish()
+    assert ["the next run lists them" in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_a_result_that_is_there_is_taken_even_after_a_stop() -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,9 +73,9 @@ def test_rows_stand_beside_until_they_are_listed(large: Path) -> None:
 def test_what_is_written_is_in_proportion_to_the_rows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written, encoded = [], SplitRows.encoded
 
-    def counted(rows: SplitRows, first: int = 0) -> memoryview:
+    def counted(rows: SplitRows, first: int = 0, **more: Any) -> memoryview:
         written.append(len(rows) - first)
-        return encoded(rows, first)
+        return encoded(rows, first, **more)
 
     monkeypatch.setattr(SplitRows, "encoded", counted)
     dataset, share = Dataset.open(root), 0.5
@@ -125,6 +126,64 @@ def test_a_renamed_category_is_renamed_in_every_row(large: Path) -> None:
     assert not beside(large)
     assert listed(large) == images(large)
     assert {frame.label for frame in Dataset.open(large).frames()} == {"Hades Two", "Celeste"}
+
+
+@pytest.fixture
+def hurried(large: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same dataset, of which many row groups are to be listed now, by somebody who has no time for that."""
+    monkeypatch.setattr(metadata, "ROW_GROUP_ROWS", 1)
+    monkeypatch.setattr(metadata, "BESIDE_SHARE", 0)
+    return large
+
+
+def opened_in_a_hurry(root: Path) -> Dataset:
+    dataset = Dataset.open(root)
+    dataset.hurried = lambda: True
+    return dataset
+
+
+def test_who_has_no_time_leaves_the_listing_to_the_next_run(hurried: Path) -> None:
+    dataset, before = opened_in_a_hurry(hurried), listed(hurried)
+    assert not dataset.complete()
+    assert (listed(hurried), len(images(hurried)), beside(hurried)) == (
+        before,
+        4,
+        [name_beside(1), name_beside(2)],
+    )
+    dataset.publish(batch_of(dataset, (HADES, "train", 5), (CELESTE, "validation", 6)), nothing)
+    assert_valid(hurried)
+    assert beside(hurried) == [name_beside(1), name_beside(2), name_beside(3)]
+    assert len(listed(hurried)) == 3  # a split that was not there comes with its metadata
+    assert not dataset.complete()
+    assert not list(dataset.paths.staging.iterdir())
+    Dataset.open(hurried).recover(lambda name: True)
+    assert not beside(hurried)
+    assert listed(hurried) == images(hurried)
+    assert seeds(Dataset.open(hurried)) == [1, 3, 4, 5, 6, 2]
+
+
+def test_one_row_group_is_listed_by_who_has_no_time_either(large: Path) -> None:
+    assert opened_in_a_hurry(large).complete()
+    assert listed(large) == images(large)
+
+
+def test_what_cannot_stand_beside_is_written_by_who_has_no_time_either(hurried: Path) -> None:
+    dataset = opened_in_a_hurry(hurried)
+    dataset.classes.register(Category(HADES.id, "Hades Two"))
+    dataset.publish(batch_of(dataset, (CELESTE, "test", 5)), nothing)
+    assert {frame.label for frame in Dataset.open(hurried).frames()} == {"Hades Two", "Celeste"}
+    dataset.remove([frame.file_name for frame in dataset.frames() if int(frame.offset_s) == 3], nothing, nothing)
+    assert_valid(hurried)
+    assert sorted(seeds(Dataset.open(hurried))) == [1, 2, 4, 5]
+
+
+def test_one_split_waits_while_another_is_written(hurried: Path) -> None:
+    dataset = opened_in_a_hurry(hurried)
+    dataset.publish(batch_of(dataset, (CELESTE, "validation", 5)), nothing)
+    dataset.classes.register(Category(CELESTE.id, "Celeste 2"))
+    dataset.publish(batch_of(dataset, (HADES, "train", 6)), nothing)
+    assert {frame.label for frame in Dataset.open(hurried).frames()} == {"Hades II", "Celeste 2"}
+    assert beside(hurried) == [name_beside(1), name_beside(2), name_beside(3)]
 
 
 @pytest.mark.parametrize("leaving", [(3,), (1, 4), (1, 3, 4), (1, 2, 3, 4)])
@@ -186,15 +245,23 @@ def _names(root: Path) -> set[str]:
     return {frame.file_name for frame in Dataset.open(root).frames()}
 
 
-@pytest.mark.parametrize("listing", [False, True])
+@pytest.mark.parametrize(("listing", "in_a_hurry"), [(False, False), (True, False), (True, True)])
 def test_killed_at_any_step_of_publishing_beside(
-    large: Path, tmp_path: Path, disk_steps: DiskSteps, listing: bool
+    large: Path,
+    tmp_path: Path,
+    disk_steps: DiskSteps,
+    monkeypatch: pytest.MonkeyPatch,
+    listing: bool,
+    in_a_hurry: bool,
 ) -> None:
+    if in_a_hurry:
+        monkeypatch.setattr(metadata, "ROW_GROUP_ROWS", 1)
+        monkeypatch.setattr(metadata, "BESIDE_SHARE", 0)
     committed: set[str] = set()
 
     def publish(root: Path) -> None:
         committed.clear()
-        dataset = Dataset.open(root)
+        dataset = opened_in_a_hurry(root) if in_a_hurry else Dataset.open(root)
         batch = batch_of(dataset, *MORE)
 
         def commit() -> None:
