@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from harvester.cli.streams import talking
+
 #: A terminal that is closed asks for what SIGTERM asks for. None where the platform has no such signal.
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 
@@ -23,7 +25,7 @@ class Terminated(KeyboardInterrupt):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``harvester``."""
     args = list(sys.argv[1:] if arguments is None else arguments)
-    with _terminable():
+    with talking(), _terminable():
         try:
             from harvester.cli.commands import guarded
 
