@@ -27,21 +27,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.arms import HARVESTERS, LIMITS, ArmFailed, Bench, Run, opened
 from bench.footage import QUALITIES, Quality, build
+from bench.results import leave, machine, versions
 from bench.rivals import ARMS as RIVALS
 from bench.rivals import missing
-from bench.telling import DEFAULT_MBPS, DEFAULT_RTT_MS, FLOORS_EVERYWHERE, Cell, machine, table
-
-from harvester.version import __version__
+from bench.telling import DEFAULT_MBPS, DEFAULT_RTT_MS, FLOORS_EVERYWHERE, Cell, table
 
 RESULTS = Path(__file__).parent / "results" / "bench_harvest.json"
 #: Asked of harvester where no number of frames is: more than there are.
@@ -172,17 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ArmFailed as failure:
             say(str(failure))
             return 1
-    result: dict[str, Any] = {
-        "script": "bench_harvest",
-        "harvester": __version__,
-        "machine": machine(),
-        "repeats": options.repeats,
-        "limit_s": options.limit_s,
-        "left_out": left_out,
-        "cells": [cell.document() for cell in cells],
-    }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    leave(
+        options.json,
+        "bench_harvest",
+        {**machine(), **versions("av", "numpy", "opencv-python-headless")},
+        repeats=options.repeats,
+        limit_s=options.limit_s,
+        left_out=left_out,
+        cells=[cell.document() for cell in cells],
+    )
     return 0
 
 

@@ -23,8 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -36,13 +34,13 @@ from typing import Any
 
 import av
 import numpy as np
+from bench.results import leave, machine
 from numpy.typing import NDArray
 
 from harvester.model import Codec, Picture, StreamInfo
 from harvester.sandbox.footage import PACKAGE_INDEX, read_index
 from harvester.store.index import map_file, write_file
 from harvester.store.ledger import AnchorMark
-from harvester.version import __version__
 from harvester.vision.hamming import MAX_RADIUS, HashIndex, Match, Tables
 from harvester.vision.measure import measure
 from harvester.vision.phash import phash
@@ -278,15 +276,6 @@ def bench(size: int, radius: int, n_queries: int, real: Hashes, folder: Path) ->
 # -- saying it --------------------------------------------------------------------------------------------
 
 
-def machine() -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":")[1].strip() if names else cpu
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()}
-
-
 def line(row: dict[str, Any]) -> str:
     times = row["query_us"]
     faiss = ", ".join(f"{name} {t['median']:.0f} us" for name, t in times.items() if name.startswith("faiss"))
@@ -320,18 +309,16 @@ def main() -> int:
         for size in options.sizes:
             rows.append(bench(size, options.radius, options.queries, real, Path(folder)))
             print(line(rows[-1]), flush=True)
-    result = {
-        "script": "bench_index",
-        "harvester": __version__,
-        "numpy": np.__version__,
-        "machine": machine(),
-        "radius": options.radius,
-        "queries": options.queries,
-        "real_hashes": len(real),
-        "rows": rows,
-    }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    leave(
+        options.json,
+        "bench_index",
+        machine(),
+        numpy=np.__version__,
+        radius=options.radius,
+        queries=options.queries,
+        real_hashes=len(real),
+        rows=rows,
+    )
     return 1 if any(row["wrong_answers"] for row in rows) else 0
 
 

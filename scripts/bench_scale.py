@@ -21,8 +21,6 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
-import platform
 import random
 import subprocess
 import sys
@@ -36,6 +34,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from bench.results import leave, machine
 
 from harvester.clock import Clock
 from harvester.config import Config, Discover, Sample
@@ -368,10 +368,6 @@ def playlist_memory(segments: int) -> dict[str, float]:
 # -- saying it --------------------------------------------------------------------------------------------
 
 
-def machine() -> dict[str, Any]:
-    return {"cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()}
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     fewest, most = rows[0]["seconds"], rows[-1]["seconds"]
     lines = [
@@ -422,15 +418,7 @@ def main() -> int:
             f"playlist of {entry['segments']:,} segments: read in {entry['parse_s']:.3f} s with"
             f" {entry['parse_peak_mb']:.2f} MB, {entry['kept_mb']:.3f} MB left for {entry['targets']} targets"
         )
-    result = {
-        "script": "bench_scale",
-        "harvester": __version__,
-        "machine": machine(),
-        "rows": rows,
-        "playlists": playlists,
-    }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    leave(options.json, "bench_scale", machine(), rows=rows, playlists=playlists)
     return 0
 
 

@@ -16,10 +16,7 @@ Exit codes: 0 measured, whatever the goals; 1 an answer was wrong.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,13 +24,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bench.results import leave, machine, versions
 from bench.stages_http import http_stages, served
 from bench.stages_picture import picture_stages
 from bench.stages_samples import SIZES, samples
 from bench.stages_store import store_stages
 from bench.stages_timing import Stage, measured
-
-from harvester.version import __version__
 
 RESULTS = Path(__file__).parent / "results" / "bench_stages.json"
 PACKAGES = ("av", "numpy", "opencv-python-headless", "aiohttp", "pyarrow")
@@ -61,16 +57,6 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def machine() -> dict[str, Any]:
-    """What was measured on: no name, no path."""
-    cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
-    if info.exists():
-        names = [text for text in info.read_text(encoding="utf-8").splitlines() if text.startswith("model name")]
-        cpu = names[0].split(":")[1].strip() if names else cpu
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(), "load": load}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=31)
@@ -87,17 +73,15 @@ def main() -> int:
                 print(f"{size} {stage.name}: a wrong answer: {wrong}", file=sys.stderr)
                 return 1
             print(line(rows[-1]), flush=True)
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    result = {
-        "script": "bench_stages",
-        "harvester": __version__,
-        "machine": machine(),
-        "versions": versions,
-        "turns": turns,
-        "stages": rows,
-    }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    leave(
+        options.json,
+        "bench_stages",
+        {**machine(), "load": load},
+        versions=versions(*PACKAGES),
+        turns=turns,
+        stages=rows,
+    )
     return 0
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from harvester.store.disk import sync_folder
@@ -58,7 +57,7 @@ def withdraw_split(split_folder: Path, file_names: Collection[str], trash: Path)
     files = {path.relative_to(split_folder).as_posix() for path in split_folder.rglob("*") if not path.is_dir()}
     if files <= {METADATA, *file_names}:
         _move_out(split_folder, trash)
-        with suppress(OSError):  # not empty: another split is there
+        if not any(split_folder.parent.iterdir()):  # no other split is there
             split_folder.parent.rmdir()
     else:
         (split_folder / METADATA).unlink(missing_ok=True)

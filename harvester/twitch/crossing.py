@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from harvester.model import Vod, VodType
 from harvester.ports import ListingScope
@@ -141,8 +141,8 @@ def _by_type(query: VideoQuery) -> Parts:
     return () if query.type else (_part(query, type=type_) for type_ in VodType)
 
 
-def _part(query: VideoQuery, **narrower: object) -> VideoQuery:
-    return replace(query, essential=False, **narrower)  # type: ignore[arg-type]
+def _part(query: VideoQuery, **narrower: Any) -> VideoQuery:
+    return replace(query, essential=False, **narrower)
 
 
 def _other_sides(query: VideoQuery) -> Parts:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.arms import HARVESTERS, Run
@@ -168,14 +164,3 @@ def _line(cell: Cell, arm: str) -> str:
         )
     )
     return f"  {arm:18}{spread:>24}{whole:>8.1f}{requests:>10.2f}{n_bytes / 1e6:>8.2f}{cpu:>9.1f}{memory:>9.0f}"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on: no name, no path."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":")[1].strip() if names else cpu
-    versions = {name: importlib.metadata.version(name) for name in ("av", "numpy", "opencv-python-headless")}
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(), **versions}

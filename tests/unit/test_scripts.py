@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import program
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [ROOT / "scripts" / name for name in ("run", "test", "check", "_venv.sh", "_sandbox.sh")] + [
     ROOT / ".ci" / "run"
 ]
-BASH = shutil.which("bash")
-
-pytestmark = pytest.mark.skipif(BASH is None, reason="bash is not installed")
+BASH = shutil.which("bash") or "bash"
 
 #: Stands for .venv/bin/harvester: as ``sandbox`` it serves until it is ended, as ``run`` it notes what it was given.
 STUB = r"""#!/usr/bin/env bash
@@ -38,6 +38,11 @@ echo '{"status": "done"}'
 [ -z "${STUB_WAITS:-}" ] || exec tail -f /dev/null
 exit "${STUB_CODE:-0}"
 """
+
+
+@pytest.fixture(autouse=True)
+def bash() -> str:
+    return program("bash")
 
 
 @pytest.fixture

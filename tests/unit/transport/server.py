@@ -19,6 +19,7 @@ from harvester.transport import (
     Response,
     Transport,
 )
+from tests.unit.loopback import answering
 
 T = TypeVar("T")
 MEDIA = RequestKind.MEDIA
@@ -144,18 +145,11 @@ class Server:
 @asynccontextmanager
 async def serving() -> AsyncIterator[Server]:
     server = Server()
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", server.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield server
-    finally:
-        server.gate.set()
-        await runner.cleanup()
+    async with answering(server.answer) as server.base:
+        try:
+            yield server
+        finally:
+            server.gate.set()
 
 
 def run(test: Callable[[Server], Coroutine[Any, Any, T]]) -> T:

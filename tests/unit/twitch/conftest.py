@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from harvester.config import Endpoints
+from tests.unit.loopback import answering
 
 T = TypeVar("T")
 CLIENT_ID, SECRET = "an-application", "TOPSECRET0123456789"
@@ -114,18 +115,11 @@ class StandIn:
 @asynccontextmanager
 async def standing_in() -> AsyncIterator[StandIn]:
     server = StandIn()
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", server.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield server
-    finally:
-        server.gate.set()
-        await runner.cleanup()
+    async with answering(server.answer) as server.base:
+        try:
+            yield server
+        finally:
+            server.gate.set()
 
 
 def run(test: Callable[[StandIn], Coroutine[Any, Any, T]]) -> T:
