@@ -1,68 +1,50 @@
-"""Bytes to measured pixels: one access unit in, one picture out, behind one door whatever does the work.
+"""Bytes to measured pixels: one access unit in, one measured look out, behind one door whatever does the work.
 
-:func:`open_decoder` gives a decoder that one thread keeps for the run; :func:`describe` says which one it is and
-why. A picture with the slightest known damage is an error, never a neighbour or a grey patch.
+:func:`open_backend` gives what ``[decode] backend`` asks for, for a whole run; :func:`describe` says which
+it would be and why. A picture with the slightest known damage is an error, never a neighbour or a grey patch.
 Importing this package loads no codec library; opening a decoder does.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-
 from harvester import config
-from harvester.model import Codec
+from harvester.decode.backend import Backend, DecoderChoice, cores, cpu_backend, cpu_choice
+from harvester.errors import MachineError
 from harvester.ports import Decoder
 from harvester.stats import StageTimes
 
+__all__ = ["Backend", "DecoderChoice", "describe", "open_backend", "open_decoder", "thread_count"]
 
-@dataclass(frozen=True, slots=True)
-class DecoderChoice:
-    """Which decoder a run uses: ``name`` is the dataset's column ``decoder``, ``engine`` what is behind it."""
-
-    name: str
-    engine: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.engine}): {self.why}"
+#: Most memory of held pictures in a GPU's worker where the run sets none: that of [fetch] window_mb.
+HELD_BYTES = 192 << 20
 
 
-def open_decoder(settings: config.Decode, times: StageTimes | None = None) -> Decoder:
-    """A decoder as ``[decode] backend`` asks for. It belongs to one thread at a time; the caller closes it.
+def open_backend(
+    settings: config.Decode, times: StageTimes | None = None, *, held_bytes: int = HELD_BYTES
+) -> Backend:
+    """The decoders of a run, as ``[decode] backend`` asks for. Blocks: it may ask a driver and start processes.
 
-    ``times`` is told how long it decodes and measures.
+    ``times`` is told how long they decode and measure. ``held_bytes``: most memory that pictures of looks may take
+    in a GPU's worker. Raises :class:`MachineError` if what is forced is not there.
     """
-    from harvester.decode.cpu import CpuDecoder
-
-    del settings  # every value of [decode] backend means the CPU as long as there is no other backend
-    return CpuDecoder(times)
+    del held_bytes  # looks of the CPU hold their pictures themselves
+    if settings.backend in ("auto", "cpu"):
+        return cpu_backend(settings, times, cpu_choice(settings, "no GPU backend in this version"))
+    raise MachineError(f"[decode] backend = {settings.backend}: not in this version", reason="no-gpu")
 
 
 def describe(settings: config.Decode) -> DecoderChoice:
-    """What :func:`open_decoder` opens for these settings, and why."""
-    from harvester.decode.cpu import NAME, library
-
-    forced = settings.backend == NAME
-    return DecoderChoice(
-        NAME, library(), "forced by [decode] backend" if forced else "no GPU backend in this version"
-    )
+    """What :func:`open_backend` opens for these settings, and why. Raises what that raises; starts nothing."""
+    if settings.backend in ("auto", "cpu"):
+        return cpu_choice(settings, "no GPU backend in this version")
+    raise MachineError(f"[decode] backend = {settings.backend}: not in this version", reason="no-gpu")
 
 
-def supported_codecs(settings: config.Decode) -> frozenset[Codec]:
-    """The codecs that :func:`open_decoder` can decode here: what may be asked of Twitch."""
-    from harvester.decode.cpu import supported
-
-    del settings
-    return supported()
+def open_decoder(settings: config.Decode, times: StageTimes | None = None) -> Decoder:
+    """One decoder of a backend of its own, for one thread; closing it closes the backend."""
+    return open_backend(settings, times).alone()
 
 
 def thread_count(settings: config.Decode) -> int:
-    """Decoder threads of a run: ``[decode] threads``, or one for each core this process may use."""
-    return settings.threads or _cores()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Threads of a run that decodes on the CPU: ``[decode] threads``, or one for each core."""
+    return settings.threads or cores()

@@ -66,7 +66,7 @@ class StreamlinkResolver:
         self._closed = threading.Event()
         self._idle: list[Desk] = []
         self._questions = Questions(limits.breakers.pauses_s, kinds)
-        codecs = [name for codec, name in STREAMLINK_CODECS.items() if codec in supported_codecs]
+        self._codecs = supported_codecs
         proxies = Proxies.from_environment(loopback=endpoints.loopback)
         hosts = tuple(urlsplit(url).hostname or "" for url in (endpoints.gql, endpoints.usher))
 
@@ -80,6 +80,7 @@ class StreamlinkResolver:
                 closed=self._closed,
                 read_timeout_s=fetch.read_timeout_s,
             )
+            codecs = [name for codec, name in STREAMLINK_CODECS.items() if codec in self._codecs]
             return Desk(endpoints, fetch, codecs, exchange)
 
         self._new_desk = new_desk
@@ -98,6 +99,10 @@ class StreamlinkResolver:
         self._closed.set()
         while self._idle:
             self._idle.pop().close()
+
+    def offer(self, codecs: Collection[str]) -> None:
+        """From now on usher is told these codecs; to be said before the first source is opened."""
+        self._codecs = codecs
 
     async def renditions(self, source: Vod | Clip) -> Sequence[Rendition]:
         """All renditions offered, sound alone and portrait included (``has_video``, ``width`` tell them).
