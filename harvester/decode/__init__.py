@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from harvester import config
 from harvester.decode.backend import Backend, DecoderChoice, cores, cpu_backend, cpu_choice
+from harvester.decode.devices import GpuVerdict
 from harvester.errors import MachineError
 from harvester.ports import Decoder
 from harvester.stats import StageTimes
@@ -27,17 +28,35 @@ def open_backend(
     ``times`` is told how long they decode and measure. ``held_bytes``: most memory that pictures of looks may take
     in a GPU's worker. Raises :class:`MachineError` if what is forced is not there.
     """
-    del held_bytes  # looks of the CPU hold their pictures themselves
-    if settings.backend in ("auto", "cpu"):
-        return cpu_backend(settings, times, cpu_choice(settings, "no GPU backend in this version"))
-    raise MachineError(f"[decode] backend = {settings.backend}: not in this version", reason="no-gpu")
+    verdict = _verdict(settings)
+    if verdict.usable:
+        from harvester.decode.routing import gpu_backend
+
+        return gpu_backend(settings, times, verdict, held_bytes)
+    return cpu_backend(settings, times, cpu_choice(settings, verdict.why))
 
 
 def describe(settings: config.Decode) -> DecoderChoice:
     """What :func:`open_backend` opens for these settings, and why. Raises what that raises; starts nothing."""
-    if settings.backend in ("auto", "cpu"):
-        return cpu_choice(settings, "no GPU backend in this version")
-    raise MachineError(f"[decode] backend = {settings.backend}: not in this version", reason="no-gpu")
+    verdict = _verdict(settings)
+    if verdict.usable:
+        from harvester.decode.routing import gpu_choice
+
+        return gpu_choice(settings, verdict)
+    return cpu_choice(settings, verdict.why)
+
+
+def _verdict(settings: config.Decode) -> GpuVerdict:
+    """What the probe says, where it is to be asked. Raises MachineError if there is no GPU and one is forced."""
+    if settings.backend == "cpu":
+        return GpuVerdict((), "not-wanted", "the CPU is forced")
+    from harvester.decode.probe import probe
+
+    verdict = probe()
+    if settings.backend != "auto" and not verdict.usable:
+        said = f"[decode] backend = {settings.backend!r}, but no GPU can be used: {verdict.why} ({verdict.fix})"
+        raise MachineError(said, reason="no-gpu")
+    return verdict
 
 
 def open_decoder(settings: config.Decode, times: StageTimes | None = None) -> Decoder:

@@ -53,9 +53,9 @@ class GpuDevice:
     def refusal(self, stream: StreamInfo) -> str:
         """Why this GPU must not be given such a picture, as a slug; "" if it may.
 
-        codec | bit-depth | chroma | size: the hardware's limits. crop: its copy starts at the coded picture's
-        corner, so a left or top crop would give another picture (invariants §2). interlaced: a packet holds one
-        field there.
+        codec | bit-depth | chroma | size: the hardware's limits, and odd sizes, for which the library rounds width
+        up and chroma down (AV1 alone has them). crop: its copy starts at the coded picture's corner, so a left or
+        top crop would give another picture (invariants §2). interlaced: a packet holds one field there.
         """
         depths = {caps.bit_depth: caps for caps in self.caps if caps.codec is stream.codec and caps.supported}
         if not depths:
@@ -64,7 +64,8 @@ class GpuDevice:
             return "bit-depth"
         if stream.chroma != "420":
             return "chroma"
-        if not depths[stream.bit_depth].takes_size(stream.coded_width, stream.coded_height):
+        odd = stream.width % 2 or stream.height % 2
+        if odd or not depths[stream.bit_depth].takes_size(stream.coded_width, stream.coded_height):
             return "size"
         if stream.crop[0] or stream.crop[1]:
             return "crop"
