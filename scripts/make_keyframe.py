@@ -2,9 +2,9 @@
 
     python scripts/make_keyframe.py [--out harvester/decode/keyframe.h264]
 
-A picture of Freedoom, 320x180 (coded 320x192: the crop is tried too), H.264 High, 8 bit, limited range, with B-frames
-and so reordering announced in its SPS, as in what broadcasters send: a decoder that waits for later pictures shows
-here that it does. Prints what harvester/decode/keyframe.py says of it: the SHA-256 of the decoded picture.
+A picture of Freedoom, 320x180 (coded 320x192: the crop is tried too), H.264 High, 8 bit, limited range. Its SPS
+announces B-frames and so reordering, as in what broadcasters send: a decoder that waits for later pictures shows
+that here. Prints its size and the SHA-256 of the decoded picture, which harvester/decode/keyframe.py holds.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from harvester.cli.options import Terminal, common, loaded, terminal
 from harvester.clock import Clock
 from harvester.config import Config, Credentials, Loaded, credentials
 from harvester.decode import describe, thread_count
+from harvester.decode.devices import NO_GPU, GpuVerdict
+from harvester.decode.probe import probe
 from harvester.errors import FetchError, HarvesterError, MachineError, TryAgainLater
 from harvester.pipeline.outside import reach, require_rights
 from harvester.ports import RateHeadroom
@@ -24,6 +26,7 @@ from harvester.report.ending import PRECEDENCE
 from harvester.report.summary import looked_json
 from harvester.stats import RequestKind
 from harvester.store.classes import holds_dataset
+from harvester.text import printable
 from harvester.transport import Transport
 
 #: Least free disk space that is not worth a warning (bytes): some 10,000 frames of 720p.
@@ -32,6 +35,8 @@ DISK_FLOOR_BYTES = 2 << 30
 CLOCK_ERROR_S = 60.0
 #: A rate limit's bucket refills within this (s).
 BUCKET_S = 60.0
+#: Values of ``[decode] backend`` for which GPUs are looked for by the probe.
+ASK_FOR_GPUS = frozenset({"auto", "nvdec"})
 #: Longest answer read of an endpoint that is only asked whether it is there (bytes).
 ANSWER_BYTES = 1 << 20
 
@@ -75,7 +80,7 @@ def _checks(loaded_config: Loaded, out: Path) -> Iterator[Check]:
     yield Check("configuration", "ok", str(loaded_config.path or "built-in defaults"))
     yield _rights(config)
     yield from _twitch(config)
-    yield _decoder(config)
+    yield from _decoder(config)
     yield _directory(out)
     yield _disk(out)
 
@@ -147,12 +152,29 @@ def _clock(config: Config, headroom: RateHeadroom) -> Check:
     return Check("clock", "warning", f"about {off_s:.0f} s away from the service's", fix)
 
 
-def _decoder(config: Config) -> Check:
+def _decoder(config: Config) -> Iterator[Check]:
+    """What a run would decode with, and each GPU; one that is not there is to be mended only if it is forced."""
+    backend = config.decode.backend
     try:
         chosen = describe(config.decode)
+        threads = f", {thread_count(config.decode)} threads" if chosen.name == "cpu" else ""
+        yield Check("decoder", "ok", f"{chosen}{threads}")
     except HarvesterError as error:
-        return Check("decoder", "failed", config.decode.backend, str(error), error.exit_code)
-    return Check("decoder", "ok", f"{chosen}, {thread_count(config.decode)} threads")
+        yield Check("decoder", "failed", f"[decode] backend = {backend}", str(error), error.exit_code)
+    if backend in ASK_FOR_GPUS:
+        yield from _gpus(probe(), forced=backend != "auto")
+
+
+def _gpus(verdict: GpuVerdict, *, forced: bool) -> Iterator[Check]:
+    for device in verdict.devices:
+        yield Check(f"GPU {printable(device.selector)}", "ok", str(device))
+    if not verdict.why:
+        return
+    if forced and not verdict.usable:
+        yield Check("GPU", "failed", verdict.why, verdict.fix, MachineError.exit_code)
+    else:
+        state = "ok" if verdict.problem in NO_GPU else "warning"
+        yield Check("GPU", state, verdict.why, verdict.fix)
 
 
 def _directory(out: Path) -> Check:

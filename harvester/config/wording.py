@@ -20,8 +20,8 @@ Origin = Mapping[tuple[str, ...], str]
 #: 0.83, "jpg_quality" for "jpeg_quality" 0.96, "frames" for "max_frames" 0.75, unrelated words of the file < 0.5.
 NEAR = 0.6
 
-#: The same for a value of which all valid ones are told anyway: "nvdc" and "NVDEC" are meant as "nvdec", but "gpu",
-#: at 0.67, is not meant as "cpu".
+#: The same for a value, all valid ones of which are told anyway: "nvdc" and "NVDEC" are meant as "nvdec", but
+#: "gpu", at 0.67, is not meant as "cpu".
 _NEAR_VALUE = 0.7
 
 #: Longest message of a failed check, in characters: the list of valid values of a choice must fit.

@@ -9,6 +9,9 @@ from harvester.model import Codec, StreamInfo
 #: Luma samples of a macroblock's side; NVIDIA counts a picture's size in them whatever the codec.
 _MACROBLOCK = 16
 
+#: Problems of a verdict on machines that mostly have no GPU at all; the others are those of one that is there.
+NO_GPU = frozenset({"platform", "package", "driver"})
+
 
 @dataclass(frozen=True, slots=True)
 class CodecCaps:
@@ -50,6 +53,16 @@ class GpuDevice:
         """Decoder engines of this GPU."""
         return max((caps.engines for caps in self.caps), default=0)
 
+    def __str__(self) -> str:
+        """Such as ``NVIDIA H200, 7 engines: h264 8 bit, hevc 8 and 10 bit``."""
+        engines = f"{self.engines} engine{'s' * (self.engines != 1)}"
+        depths: dict[Codec, list[str]] = {}
+        for caps in self.caps:
+            if caps.supported:
+                depths.setdefault(caps.codec, []).append(str(caps.bit_depth))
+        codecs = ", ".join(f"{codec} {' and '.join(bits)} bit" for codec, bits in depths.items())
+        return f"{self.name}, {engines}: {codecs}"
+
     def refusal(self, stream: StreamInfo) -> str:
         """Why this GPU must not be given such a picture, as a slug; "" if it may.
 
@@ -74,7 +87,10 @@ class GpuDevice:
 
 @dataclass(frozen=True, slots=True)
 class GpuVerdict:
-    """What the probe found: GPUs that decode, or why there is none (``problem``, a slug) and what to do."""
+    """What the probe found: GPUs that decode, or why there is none (``problem``, a slug) and what to do.
+
+    With devices ``why`` and ``fix`` are of other GPUs that were tried as well and do not decode, else "".
+    """
 
     devices: tuple[GpuDevice, ...] = ()
     problem: str = ""

@@ -1,10 +1,10 @@
 """What the NVIDIA driver says of this machine: are its files there, does it start, which GPUs does it show?
 
-Run as a program of its own by :mod:`harvester.decode.probe` (``python -I -S driver.py FD``, the answer as JSON into
-the file descriptor), since a driver that is out of order may print, hang or end its process. It needs the standard
-library alone, so that a machine without a GPU, which is most of them, knows after a few hundredths of a second.
+Run as a program of its own by :mod:`harvester.decode.probe` (``python -I -S driver.py FD``; its answer goes into
+the file descriptor FD, as JSON), since a driver that is out of order may print, hang or end its process. It needs
+the standard library alone: a machine without a GPU, as most are, knows that after a few hundredths of a second.
 
-The files are three, and belong to the driver: no wheel brings them, and a container has those that its capabilities
+The files are three, and the driver's own: no wheel brings them, and a container has those that its capabilities
 name. ``libcuda`` starts the GPU, ``libnvcuvid`` decodes, and PyNvVideoCodec loads ``libnvidia-encode`` while it is
 imported, though nothing here encodes.
 """
@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 #: What the driver's files are called for the loader, in the order they are looked for.
 CUDA, DECODER, ENCODER = "libcuda.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1"
@@ -45,7 +46,8 @@ _START_FIX = "make nvidia-smi list the GPU first"
 #: Longest name of a GPU asked for (bytes).
 _NAME_BYTES = 256
 
-Answer = Mapping[str, object]
+#: An answer: what was asked for, or a :func:`problem`.
+Answer = Mapping[str, Any]
 
 
 def problem(slug: str, why: str, fix: str) -> Answer:

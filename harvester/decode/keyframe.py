@@ -1,8 +1,9 @@
 """A small keyframe whose picture is known: what a GPU's decoder must give the right bits of before it is believed.
 
 ``keyframe.h264`` was made by ``scripts/make_keyframe.py`` out of the package's own footage (a scene of Freedoom;
-licence: ``harvester/sandbox/footage/CREDITS.md``). Its SPS announces reordering, and its coded picture is larger than
-the one to be shown, as in most of what Twitch serves. The digest is that of libavcodec's picture; a test repeats it.
+licence: ``harvester/sandbox/footage/CREDITS.md``). Its SPS announces reordering, and its coded picture is larger
+than the one to be shown, as in most of what Twitch serves. The digest is that of libavcodec's picture; a test
+repeats it.
 """
 
 from __future__ import annotations

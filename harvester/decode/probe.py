@@ -1,4 +1,4 @@
-"""Is there a GPU here that decodes? Asked once by a run, and by ``harvester doctor``; answered with proof or a fix.
+"""Is there a GPU here that decodes? Asked once by a run and by ``harvester doctor``; answered with proof or a fix.
 
 The steps go from cheap to dear, and the first that fails is the verdict:
 
@@ -72,7 +72,7 @@ def _tried(names: Sequence[str], environment: Mapping[str, str], step_s: float) 
     command = children.command("harvester.decode.trial")
     answers = ask([Question(command, {**environment, _ONLY: selector}) for selector in selectors], step_s)
     devices, refusals = [], []
-    for selector, name, answer in zip(selectors, map(printable, names), answers, strict=True):
+    for selector, name, answer in zip(selectors, map(printable, names), answers, strict=False):
         if "problem" in answer:
             refusals.append({**answer, "why": f"GPU {printable(selector)} ({name}): {answer['why']}"})
         else:
@@ -86,9 +86,9 @@ def _tried(names: Sequence[str], environment: Mapping[str, str], step_s: float) 
 def _selectors(count: int, visible: str | None) -> list[str]:
     """What ``CUDA_VISIBLE_DEVICES`` must be for each of ``count`` visible GPUs to be the only one.
 
-    Now it is ``visible``: then the words that name them there, of which those from the first wrong one on count for
-    nothing. Without it their numbers: the driver counts alike in all processes of one environment. Unlike the
-    UUIDs that it tells, both also hold for a part of a GPU (MIG).
+    If it is ``visible`` now, the words that name them there (those from the first wrong one on count for nothing);
+    else their numbers: the driver counts alike in all processes of one environment. Unlike the UUIDs that it
+    tells, both also hold for a part of a GPU (MIG).
     """
     if visible is None:
         return [str(number) for number in range(count)]

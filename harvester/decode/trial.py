@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from harvester.decode import keyframe, nvdec
+from harvester.decode import driver, keyframe, nvdec
 from harvester.decode.devices import CodecCaps
 from harvester.decode.driver import Answer, problem, tell
 from harvester.errors import MediaError
@@ -33,6 +33,9 @@ _WRONG = 'decode on the CPU ([decode] backend = "cpu"), and keep what scripts/gp
 
 def trial() -> Answer:
     """``{"caps": [...]}`` of the GPU if it has proved to decode, or the first problem."""
+    shown = driver.survey()  # where the driver does not start, the package goes on, or ends the process
+    if "problem" in shown or len(shown["names"]) != 1:
+        return shown if "problem" in shown else _not_alone(len(shown["names"]))
     try:
         package = nvdec.package()
     except (ImportError, RuntimeError, OSError) as error:
@@ -47,6 +50,11 @@ def trial() -> Answer:
         fix = "choose a GPU, or a part of one, that has a video decoder"
         return problem("no-decoder", "no video decoder in it for this process", fix)
     return _wrong_picture() or {"caps": [asdict(one) for one in caps]}
+
+
+def _not_alone(count: int) -> Answer:
+    fix = "name each GPU by its number or UUID in CUDA_VISIBLE_DEVICES, or unset it"
+    return problem("not-alone", f"its process sees {count} GPUs", fix)
 
 
 def _no_import(error: Exception) -> Answer:
