@@ -18,6 +18,7 @@ DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "libdav1d"}
 #: NAL unit types that begin an access unit, and that are slices.
 _HEADS = {"h264": {7, 9}, "hevc": {32, 33, 35}}
 _SLICES = {"h264": {1, 2, 5}, "hevc": set(range(32))}
+_RANDOM_ACCESS = range(16, 24)
 #: Behind a slice that is whole, these change nothing.
 _MORE = b"\xff" * 8192
 #: What a picture is that could not be decoded at all.
@@ -46,34 +47,25 @@ class Stream:
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
-        self._context = CodecContext.create(DECODERS[codec], "r")
-        self._context.thread_count = 1
-        self._context.flags |= Flags.output_corrupt
-        self._context.options = {"apply_cropping": "0"}  # the engine knows no crop; the copy after it does
+        self._context = _opened(codec)
 
     def surfaces(self, data: bytes) -> Iterator[Surface]:
         """The pictures of a packet, in order; none where there is no picture, or no size known for it."""
         for unit in self._units(data):
             frames, damaged = self._decoded(unit)
             if frames:
-                yield from (self._surface(frame, damaged or frame.is_corrupt) for frame in frames)
+                yield from (self._surface(frame, damaged) for frame in frames)
             elif self._has_slice(unit) and self._context.coded_width:
-                yield self._nothing()
+                yield self._nothing(damaged)
 
     def _decoded(self, unit: bytes) -> tuple[list[av.VideoFrame], bool]:
-        frames = self._frames(unit)
+        """The frames of an access unit, and whether the engine notices that they are not right."""
+        frames = _frames(self._context, unit)
+        if not self._alone(unit):
+            return frames, False  # without its references a picture is grey, and nobody is told
         if self._codec != "hevc" or not frames:
-            return frames, not frames
-        longer = self._frames(unit + _MORE)  # libavcodec's HEVC decoder does not tell that a slice was cut
-        return frames, len(frames) != len(longer) or any(map(_differ, frames, longer))
-
-    def _frames(self, unit: bytes) -> list[av.VideoFrame]:
-        try:
-            return [*self._context.decode(av.Packet(unit)), *self._context.decode(None)]
-        except av.error.FFmpegError:
-            return []
-        finally:
-            self._context.flush_buffers()
+            return frames, not frames or any(frame.is_corrupt for frame in frames)
+        return frames, any(map(_cut, frames, _frames(_opened("hevc"), unit + _MORE)))
 
     def _surface(self, frame: av.VideoFrame, damaged: bool) -> Surface:
         name = frame.format.name
@@ -92,7 +84,7 @@ class Stream:
             v=planes[2] if len(planes) > 1 else planes[0],
         )
 
-    def _nothing(self) -> Surface:
+    def _nothing(self, damaged: bool) -> Surface:
         context = self._context
         width, height = context.coded_width, context.coded_height
         luma = np.full((height, width), _GREY, np.uint8)
@@ -102,7 +94,7 @@ class Stream:
             8,
             "420",
             False,
-            True,
+            damaged,
             luma,
             luma[::2, ::2],
             luma[::2, ::2],
@@ -126,6 +118,15 @@ class Stream:
             return True
         return any(self._kind(nal) in _SLICES[self._codec] for nal in unit.split(b"\x00\x00\x01")[1:])
 
+    def _alone(self, unit: bytes) -> bool:
+        """Whether a picture needs no other: slices of H.264 are I, of HEVC of a random access picture."""
+        if self._codec == "av1":
+            return True
+        nals = [nal for nal in unit.split(b"\x00\x00\x01")[1:] if self._kind(nal) in _SLICES[self._codec]]
+        if self._codec == "hevc":
+            return all(self._kind(nal) in _RANDOM_ACCESS for nal in nals)
+        return all(_slice_type(nal) % 5 == 2 for nal in nals)
+
     def _kind(self, nal: bytes) -> int:
         if not nal:
             return -1
@@ -138,6 +139,41 @@ def _plane(plane: av.video.plane.VideoPlane, bits: int) -> Plane:
     return lines[:, : plane.width].copy()
 
 
-def _differ(one: av.VideoFrame, other: av.VideoFrame) -> bool:
-    bits = one.format.components[0].bits
-    return not np.array_equal(_plane(one.planes[0], bits), _plane(other.planes[0], bits))
+def _opened(codec: str) -> av.VideoCodecContext:
+    context = CodecContext.create(DECODERS[codec], "r")
+    context.thread_count = 1
+    context.flags |= Flags.output_corrupt
+    context.options = {"apply_cropping": "0"}  # the engine knows no crop; the copy after it does
+    return context
+
+
+def _frames(context: av.VideoCodecContext, unit: bytes) -> list[av.VideoFrame]:
+    try:
+        return [*context.decode(av.Packet(unit)), *context.decode(None)]
+    except av.error.FFmpegError:
+        return []
+    finally:
+        context.flush_buffers()
+
+
+def _cut(frame: av.VideoFrame, longer: av.VideoFrame) -> bool:
+    """Whether an HEVC picture lacks some of its data, which libavcodec does not tell: then it looks otherwise with
+    more bytes behind the last slice, or has blocks that nothing was written to (``longer`` in new buffers)."""
+    bits = frame.format.components[0].bits
+    if "420" not in frame.format.name:
+        return False
+    y, u, v = (_plane(plane, bits) for plane in longer.planes)
+    if not np.array_equal(y, _plane(frame.planes[0], bits)):
+        return True
+    rows, columns = u.shape[0] // 4 * 4, u.shape[1] // 4 * 4
+    empty = (y[: 2 * rows : 2, : 2 * columns : 2] | u[:rows, :columns] | v[:rows, :columns]) == 0
+    return bool(empty.reshape(rows // 4, 4, columns // 4, 4).all(axis=(1, 3)).any())
+
+
+def _slice_type(nal: bytes) -> int:
+    """H.264 7.3.3: first_mb_in_slice, slice_type, both Exp-Golomb."""
+    bits = "".join(f"{byte:08b}" for byte in nal[1:16])
+    for _ in range(2):
+        zeros = len(bits) - len(bits.lstrip("0"))
+        value, bits = int(bits[zeros : 2 * zeros + 1] or "0", 2) - 1, bits[2 * zeros + 1 :]
+    return value
