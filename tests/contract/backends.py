@@ -1,0 +1,85 @@
+"""The backends that one suite is run over, and what each may be asked.
+
+``cpu`` is always real. ``auto`` and ``nvdec`` use the fake PyNvVideoCodec (:mod:`tests.fakes`), or with
+REQUIRE_GPU_TESTS=1 this machine's GPU, and ``nvdec-av`` that alone: then its absence is a failure, never a skip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harvester.config import Decode
+from harvester.decode import Backend, open_backend
+from harvester.decode.probe import probe
+from harvester.model import Codec, StreamInfo
+from harvester.ports import Decoder
+from tests.fakes import driver, nvdec
+
+#: Whether a machine without a usable GPU fails these tests.
+ON_HARDWARE = os.environ.get("REQUIRE_GPU_TESTS", "") not in ("", "0")
+
+#: Smallest coded pictures that every GPU decodes (pixels): their caps say so, and those of the fake too.
+SMALLEST = {Codec.H264: (48, 16), Codec.HEVC: (144, 144)}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An open backend."""
+
+    name: str  # of [decode] backend
+    backend: Backend
+
+    def decoder(self) -> Decoder:
+        return self.backend.decoder()
+
+    def may_refuse(self, stream: StreamInfo) -> bool:
+        """Whether ``unsupported-codec`` is a right answer to an intact picture: nothing falls back to the CPU, and
+        not every GPU decodes such a stream."""
+        return self.name.startswith("nvdec") and not on_every_gpu(stream)
+
+    def is_on_gpu(self, stream: StreamInfo) -> bool:
+        """Whether such a picture must have been decoded by the GPU."""
+        return self.name != "cpu" and on_every_gpu(stream)
+
+
+def on_every_gpu(stream: StreamInfo) -> bool:
+    """Whether every GPU with a video decoder decodes such a picture right."""
+    depths = {Codec.H264: (8,), Codec.HEVC: (8, 10)}.get(stream.codec, ())
+    if stream.bit_depth not in depths or stream.chroma != "420" or stream.interlaced or any(stream.crop[:2]):
+        return False
+    width, height = SMALLEST[stream.codec]
+    return stream.coded_width >= width and stream.coded_height >= height
+
+
+@contextmanager
+def fake_gpu(folder: Path, **machine: object) -> Iterator[None]:
+    """A machine with a driver and GPUs, which this process and those it starts believe in."""
+    driver.build(folder)
+    with pytest.MonkeyPatch.context() as patch, nvdec(**machine):
+        patch.setenv("LD_LIBRARY_PATH", str(folder))
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        probe.cache_clear()
+        try:
+            yield
+        finally:
+            probe.cache_clear()
+
+
+@contextmanager
+def opened(name: str, folder: Path) -> Iterator[Subject]:
+    """The backend ``name``. Skips the test where that needs hardware and nobody requires it."""
+    if name == "nvdec-av" and not ON_HARDWARE:
+        pytest.skip("nvdec-av runs on a GPU alone: REQUIRE_GPU_TESTS=1")
+    with ExitStack() as stack:
+        if name != "cpu" and not ON_HARDWARE:
+            stack.enter_context(fake_gpu(folder, engines=2))
+        backend = open_backend(Decode(backend=name))
+        stack.callback(backend.close)
+        assert name == "cpu" or backend.choice.name != "cpu", f"no GPU: {backend.choice}"
+        yield Subject(name, backend)
