@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from harvester.errors import MediaError
 from harvester.model import AccessUnit, Codec, Picture, StreamInfo
 from harvester.ports import Decoder, Look
-from tests.contract.backends import Subject, opened
+from tests.contract.backends import ON_HARDWARE, Subject, opened
 from tests.contract.streams import (
     AV1,
     EXACT,
@@ -35,7 +35,7 @@ from tests.contract.streams import (
     with_data,
 )
 
-BACKENDS = ("cpu", "auto", "nvdec", "nvdec-av")
+BACKENDS = ("cpu", "auto", "nvdec", *(["nvdec-av"] if ON_HARDWARE else []))
 
 #: Largest coding block and the reach of its loop filters, in luma lines and columns.
 BLOCK = 64 + 8
