@@ -16,15 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harvester.errors import MediaError
-from harvester.model import AccessUnit, Codec, Picture, StreamInfo
+from harvester.model import AccessUnit, Codec, Measurement, Picture, StreamInfo
 from harvester.ports import Decoder, Look
+from harvester.vision.measure import measure
+from harvester.vision.phash import phash
 from tests.contract.backends import ON_HARDWARE, Subject, opened
 from tests.contract.streams import (
     AV1,
     EXACT,
     H264,
     HEVC,
+    SIZES,
     Sample,
+    coded,
     field_pair,
     filtered,
     is_slice,
@@ -57,6 +61,11 @@ def units() -> dict[str, AccessUnit]:
     return {sample.name: sample.unit() for sample in EXACT}
 
 
+@pytest.fixture(scope="module")
+def sized() -> dict[str, AccessUnit]:
+    return {sample.name: sample.unit() for sample in SIZES}
+
+
 def planes(picture: Picture) -> list[np.ndarray]:
     return [plane for plane in (picture.y, picture.u, picture.v) if plane is not None]
 
@@ -67,6 +76,16 @@ def assert_same(picture: Picture, expected: list[np.ndarray]) -> None:
     for plane, wanted in zip(got, expected, strict=True):
         assert plane.dtype == wanted.dtype
         np.testing.assert_array_equal(plane, wanted)
+
+
+def assert_measured(measurement: Measurement, unit: AccessUnit) -> None:
+    """As the picture of the ffmpeg program measures."""
+    wanted = measure(Picture(unit.stream, player(unit)[0], None, None))
+    for name in ("codec", "width", "height", "gradient"):
+        assert getattr(measurement, name) == getattr(wanted, name)
+    for name in ("grid", "histogram", "tile_sums", "tile_squares"):
+        np.testing.assert_array_equal(getattr(measurement, name), getattr(wanted, name))
+    assert phash(measurement.grid) == phash(wanted.grid)
 
 
 def looked(subject: Subject, unit: AccessUnit) -> Look | None:
@@ -98,6 +117,14 @@ class TestRightBits:
             picture = look.picture()
             assert picture.stream == look.stream == unit.stream
             assert_same(picture, player(unit))
+            assert_measured(look.measurement, unit)
+            assert look.nbytes == picture.nbytes
+
+    @pytest.mark.parametrize("name", [sample.name for sample in SIZES])
+    def test_of_every_size(self, subject: Subject, sized: dict[str, AccessUnit], name: str) -> None:
+        look = subject.decoder().look(sized[name])
+        assert_same(look.picture(), player(sized[name]))
+        assert_measured(look.measurement, sized[name])
 
     def test_planes_are_contiguous_and_their_own(self, decoder: Decoder, units: dict[str, AccessUnit]) -> None:
         picture = decoder.look(units["h264-cropped"]).picture()
@@ -153,6 +180,30 @@ class TestSameBits:
             if random.Random(name).random() < 0.3:
                 assert refused(decoder, with_data(units[name], units[name].data[: len(units[name].data) // 2]))
             assert_same(decoder.look(units[name]).picture(), first[name])
+
+    @pytest.mark.parametrize("codec", [H264, HEVC])
+    def test_sizes_in_turns(self, decoder: Decoder, codec: Codec) -> None:
+        """Larger and smaller, and three that are coded in the same size and shown in others."""
+        sizes = [(320, 192), (318, 186), (480, 272), (314, 188), (160, 160)]
+        units = [Sample("turn", codec, width, height).unit() for width, height in sizes]
+        assert codec is HEVC or len({unit.stream.coded_height for unit in units}) == 3
+        for number in (0, 1, 0, 2, 0, 3, 1, 4, 2, 4, 0, 2):
+            look = decoder.look(units[number])
+            assert_measured(look.measurement, units[number])
+            assert_same(look.picture(), player(units[number]))
+
+    def test_looks_wait_for_their_turn(self, subject: Subject) -> None:
+        """Held while others of the same kind are decoded, and asked in another order, by another thread."""
+        scenes = ("supertuxkart-zengarden", "teeworlds-ctf2", "chromium-bsu-level3", "supertux-forest")
+        units = [Sample("scene", H264, scene=scene).unit() for scene in scenes]
+        looks = [subject.decoder().look(unit) for unit in units]
+        got: dict[int, Picture] = {}
+        thread = threading.Thread(target=lambda: got.update({n: looks[n].picture() for n in (2, 0, 3, 1, 0)}))
+        thread.start()
+        thread.join()
+        for number, unit in enumerate(units):
+            assert_same(got[number], player(unit))
+            assert_measured(looks[number].measurement, unit)
 
     def test_after_close(self, decoder: Decoder, units: dict[str, AccessUnit]) -> None:
         expected = planes(decoder.look(units["hevc"]).picture())
@@ -313,3 +364,9 @@ class TestDamage:
 def test_the_samples_are_what_they_are_called(units: dict[str, AccessUnit]) -> None:
     assert {named(name).codec for name in units} == set(Codec)
     assert sum(is_slice(H264, part) for part in nal_units(units["h264-cavlc-slices"].data)) == 4
+    for name, unit in units.items():
+        context = coded(unit)
+        assert (context.coded_width, context.coded_height) == (unit.stream.coded_width, unit.stream.coded_height)
+        assert (context.color_range == 2) == unit.stream.full_range, name
+        assert context.colorspace == unit.stream.matrix, name
+        assert bool(context.has_b_frames) == name.endswith("b-frames") or unit.stream.codec is AV1, name
