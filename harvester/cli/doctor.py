@@ -153,28 +153,28 @@ def _clock(config: Config, headroom: RateHeadroom) -> Check:
 
 
 def _decoder(config: Config) -> Iterator[Check]:
-    """What a run would decode with, and each GPU; one that is not there is to be mended only if it is forced."""
+    """What a run would decode with, and why; then each GPU of it."""
     backend = config.decode.backend
+    gpus = probe() if backend in ASK_FOR_GPUS else None
     try:
         chosen = describe(config.decode)
-        threads = f", {thread_count(config.decode)} threads" if chosen.name == "cpu" else ""
-        yield Check("decoder", "ok", f"{chosen}{threads}")
     except HarvesterError as error:
-        yield Check("decoder", "failed", f"[decode] backend = {backend}", str(error), error.exit_code)
-    if backend in ASK_FOR_GPUS:
-        yield from _gpus(probe(), forced=backend != "auto")
+        why, fix = (f"{backend}: {gpus.why}", gpus.fix) if gpus else (backend, str(error))
+        yield Check("decoder", "failed", why, fix, error.exit_code)
+        return
+    threads = f", {thread_count(config.decode)} threads" if chosen.name == "cpu" else ""
+    lacking = gpus if gpus and not gpus.usable else None
+    state = "warning" if lacking and lacking.problem not in NO_GPU else "ok"
+    yield Check("decoder", state, f"{chosen}{threads}", lacking.fix if lacking else "")
+    if gpus and gpus.usable:
+        yield from _gpus(gpus)
 
 
-def _gpus(verdict: GpuVerdict, *, forced: bool) -> Iterator[Check]:
+def _gpus(verdict: GpuVerdict) -> Iterator[Check]:
     for device in verdict.devices:
         yield Check(f"GPU {printable(device.selector)}", "ok", str(device))
-    if not verdict.why:
-        return
-    if forced and not verdict.usable:
-        yield Check("GPU", "failed", verdict.why, verdict.fix, MachineError.exit_code)
-    else:
-        state = "ok" if verdict.problem in NO_GPU else "warning"
-        yield Check("GPU", state, verdict.why, verdict.fix)
+    if verdict.why:
+        yield Check("GPU", "warning", f"not used: {verdict.why}", verdict.fix)
 
 
 def _directory(out: Path) -> Check:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ _START_FIXES = {
 }
 _START_FIX = "make nvidia-smi list the GPU first"
 
+#: Longest life of a process that looks (seconds), should the driver hang and nobody be left to end it.
+LIFE_S = 180
+
 #: Longest name of a GPU asked for (bytes).
 _NAME_BYTES = 256
 
@@ -55,9 +59,10 @@ def problem(slug: str, why: str, fix: str) -> Answer:
     return {"problem": slug, "why": why, "fix": fix}
 
 
-def tell(descriptor: int, answer: Answer) -> None:
-    """Write ``answer`` as JSON."""
-    os.write(descriptor, json.dumps(answer).encode("ascii"))
+def tell(look: Callable[[], Answer]) -> None:
+    """The program: look, and write the answer, as JSON, into the file descriptor that is its first argument."""
+    signal.alarm(LIFE_S)
+    os.write(int(sys.argv[1]), json.dumps(look()).encode("ascii"))
 
 
 def survey(folders: Sequence[str] = DRIVER_FOLDERS) -> Answer:
@@ -78,10 +83,10 @@ def _lacking(name: str, folders: Sequence[str]) -> Answer | None:
     try:
         ctypes.CDLL(name)
     except OSError as error:
-        if str(error).startswith(f"{name}: cannot open"):  # not what it needs in turn: itself
-            place = next((folder for folder in folders if (Path(folder) / name).exists()), "")
-            return _elsewhere(name, place) if place else _absent(name, str(error))
-        return _absent(name, str(error))
+        if not str(error).startswith(f"{name}: cannot open"):  # it is found, and broken, or needs another file
+            return _absent(name, str(error))
+        place = next((folder for folder in folders if (Path(folder) / name).exists()), "")
+        return _elsewhere(name, place) if place else _absent(name, f"{name} is not there")
     return None
 
 
@@ -93,12 +98,12 @@ def _elsewhere(name: str, folder: str) -> Answer:
 def _absent(name: str, why: str) -> Answer:
     if name == CUDA:
         fix = "if there is a GPU, install the NVIDIA driver; start a container with --gpus all"
-        return problem("driver", f"no NVIDIA driver: {why}", fix)
+        return problem("driver", f"no NVIDIA driver ({why})", fix)
     fix = (
         "start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility,video; outside of one, install all "
         "of the driver"
     )
-    return problem("video-capability", f"the driver is here without its video part: {why}", fix)
+    return problem("video-capability", f"the NVIDIA driver is without its video part ({why})", fix)
 
 
 def _started(driver: ctypes.CDLL) -> Answer:
@@ -135,4 +140,4 @@ def _name(driver: ctypes.CDLL, index: int) -> str:
 
 
 if __name__ == "__main__":
-    tell(int(sys.argv[1]), survey())
+    tell(survey)

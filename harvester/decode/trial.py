@@ -6,7 +6,6 @@ package ends its process where the driver fails, and asks the first GPU for its 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -97,4 +96,4 @@ def _first_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    tell(int(sys.argv[1]), trial())
+    tell(trial)
