@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from harvester.decode import children
 from harvester.decode.nvdec import Kind, kind_of
 from harvester.decode.wire import Answer, Decode, Failed, Give, Given, Hello, Measured, Question
-from harvester.model import AccessUnit
+from harvester.model import AccessUnit, Measurement
 from harvester.text import printable, redact
 
 #: Most decoders of a worker, over all its lanes: one H100 gave no 35th (fact of SPDL's documentation).
@@ -111,11 +111,26 @@ class Worker:
             self._greet()
             undo.pop_all()
 
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        return self._process.pid
+
     def look(self, unit: AccessUnit) -> Measured | Failed:
         """Decode, measure and hold a picture. Raises WorkerLost."""
         with self._lane(kind_of(unit.stream)) as lane:
-            answer = lane.ask(Decode(unit.stream, len(unit.data), self._to_release()), unit.data)
-        return cast("Measured | Failed", answer)
+            question = Decode(unit.stream, len(unit.data), released=self._to_release())
+            return cast("Measured | Failed", lane.ask(question, unit.data))
+
+    def look_at_once(self, unit: AccessUnit) -> tuple[Measurement, NDArray[Any]] | Failed:
+        """Decode and measure a picture, and give out its NV12 lines, read-only. Raises WorkerLost."""
+        with self._lane(kind_of(unit.stream)) as lane:
+            question = Decode(unit.stream, len(unit.data), at_once=True, released=self._to_release())
+            answer = lane.ask(question, unit.data)
+            if isinstance(answer, Failed):
+                return answer
+            measured = cast("Measured", answer)
+            return measured.measurement, lane.lines(cast("Given", measured.given))
 
     def give(self, handle: int) -> NDArray[Any]:
         """The NV12 lines of a held picture, read-only. Raises WorkerLost."""

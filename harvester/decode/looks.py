@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harvester.decode.lanes import WorkerLost
+from harvester.decode.nvdec import NAME, to_picture
 from harvester.errors import MachineError, MediaError
 from harvester.model import AccessUnit, Measurement, Picture, StreamInfo
 from harvester.ports import Look
@@ -47,7 +49,7 @@ class HeldLook:
         self, measured: Measured, unit: AccessUnit, worker: Worker, again: Callable[[AccessUnit], Look]
     ) -> None:
         self.measurement = measured.measurement
-        self.decoder = "nvdec"
+        self.decoder = NAME
         self._handle = measured.handle
         self._unit = unit
         self._worker = worker
@@ -68,9 +70,6 @@ class HeldLook:
 
     def picture(self) -> Picture:
         """As the port says. What decoded it is known for good once it is here."""
-        from harvester.decode.lanes import WorkerLost
-        from harvester.decode.nvdec import to_picture
-
         if self._handle is not None:
             with suppress(WorkerLost):
                 return to_picture(self._worker.give(self._handle), self.stream)

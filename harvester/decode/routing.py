@@ -11,20 +11,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import count
+from typing import cast
 
 from harvester import config
 from harvester.decode.backend import Backend, DecoderChoice, Fallbacks, cores
 from harvester.decode.devices import GpuDevice, GpuVerdict
 from harvester.decode.lanes import Worker, WorkerLost
-from harvester.decode.looks import HeldLook
-from harvester.decode.wire import Failed, Measured
+from harvester.decode.looks import HeldLook, HostLook
+from harvester.decode.nvdec import NAME, to_picture
+from harvester.decode.wire import Failed
 from harvester.errors import MachineError, MediaError
 from harvester.model import AccessUnit, Codec, StreamInfo
 from harvester.ports import Decoder, Look
 from harvester.stats import StageTimes
-
-#: Short name, as in the dataset's column ``decoder`` and in ``[decode] backend``.
-NAME = "nvdec"
 
 #: Pictures that a GPU decodes at the same time, for each of its engines. With low latency a session waits for its
 #: picture, so one does not fill an engine; one H100 (7 engines) gained 9 % from 7 to 14 sessions and nothing
@@ -137,8 +136,8 @@ class Gpus:
 class GpuDecoder:
     """One thread's way to the GPUs. Implements :class:`harvester.ports.Decoder`.
 
-    ``cpu``: decodes what no GPU does; None = nothing does. ``again``: decodes a picture once more, in any thread,
-    should it be lost before it was asked for.
+    ``cpu``: decodes what no GPU does; None = nothing does. ``again``: :meth:`look_at_once` of the thread that
+    calls it, for a picture that is lost before it was asked for.
     """
 
     name = NAME
@@ -159,34 +158,49 @@ class GpuDecoder:
 
     def look(self, unit: AccessUnit) -> Look:
         """As the port says. ``decode`` counts the time of the whole way, measuring included."""
-        while True:
-            gpu, refusal = self._gpus.choose(unit.stream)
-            if gpu is None:
-                return self._refused(unit, refusal)
-            try:
-                return self._look(gpu, gpu.worker(), unit)
-            except GpuGone:
-                continue
-            except WorkerLost:
-                if self._cpu is not None:
-                    return self._on_the_cpu(self._cpu, unit, "worker-lost")
+        return self._routed(unit, self._look)
+
+    def look_at_once(self, unit: AccessUnit) -> Look:
+        """A look whose picture is here already; raises what :meth:`look` raises."""
+        return self._routed(unit, self._look_at_once)
 
     def close(self) -> None:
         """Release what the CPU decodes with; the GPUs are the backend's."""
         if self._cpu is not None:
             self._cpu.close()
 
-    def _look(self, gpu: Gpu, worker: Worker, unit: AccessUnit) -> Look:
-        try:
-            with self._times.timed("decode"):
-                answer = worker.look(unit)
-        except WorkerLost as lost:
-            gpu.lost(worker, str(lost))
-            raise
-        if isinstance(answer, Measured):
+    def _routed(self, unit: AccessUnit, look: Callable[[Worker, AccessUnit], Look | Failed]) -> Look:
+        while True:
+            gpu, refusal = self._gpus.choose(unit.stream)
+            if gpu is None:
+                return self._refused(unit, refusal)
+            try:
+                worker = gpu.worker()
+            except GpuGone:
+                continue
+            try:
+                with self._times.timed("decode"):
+                    answer = look(worker, unit)
+            except WorkerLost as lost:
+                gpu.lost(worker, str(lost))
+                if self._cpu is not None:
+                    return self._on_the_cpu(self._cpu, unit, "worker-lost")
+                continue
+            if isinstance(answer, Failed):
+                return self._failed(gpu, worker, unit, answer)
             gpu.succeeded()
-            return HeldLook(answer, unit, worker, self._again)
-        return self._failed(gpu, worker, unit, answer)
+            return answer
+
+    def _look(self, worker: Worker, unit: AccessUnit) -> Look | Failed:
+        answer = worker.look(unit)
+        return answer if isinstance(answer, Failed) else HeldLook(answer, unit, worker, self._again)
+
+    def _look_at_once(self, worker: Worker, unit: AccessUnit) -> Look | Failed:
+        answer = worker.look_at_once(unit)
+        if isinstance(answer, Failed):
+            return answer
+        measurement, nv12 = answer
+        return HostLook(measurement, NAME, to_picture(nv12, unit.stream))
 
     def _failed(self, gpu: Gpu, worker: Worker, unit: AccessUnit, failed: Failed) -> Look:
         """A picture that the GPU did not give: the CPU says whose fault it was."""
@@ -206,7 +220,8 @@ class GpuDecoder:
         if self._cpu is not None:
             return self._on_the_cpu(self._cpu, unit, slug)
         if slug == "gpu-lost":
-            raise MachineError(f"no GPU is left to decode on: {self._fallbacks.events[-1]}", reason=slug)
+            last = self._fallbacks.events[-1:] or ("they are closed",)
+            raise MachineError(f"no GPU is left to decode on: {last[0]}", reason=slug)
         raise MediaError(f"nvdec: this GPU does not decode such a picture ({slug})", reason="unsupported-codec")
 
     def _on_the_cpu(self, cpu: Decoder, unit: AccessUnit, slug: str) -> Look:
@@ -227,7 +242,10 @@ def gpu_backend(
 
     def make() -> GpuDecoder:
         own = None if forced else cpu.CpuDecoder(times)
-        return GpuDecoder(gpus, own, fallbacks, times, lambda unit: backend.decoder().look(unit))
+        return GpuDecoder(gpus, own, fallbacks, times, again)
+
+    def again(unit: AccessUnit) -> Look:
+        return cast("GpuDecoder", backend.decoder()).look_at_once(unit)
 
     codecs = _codecs(verdict) if forced else _codecs(verdict) | cpu.supported()
     # JPEGs are encoded in the same threads, and what no GPU takes is decoded there: no core may idle

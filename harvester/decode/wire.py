@@ -15,35 +15,40 @@ from harvester.model import Measurement, StreamInfo
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """Decode the access unit of ``n_bytes`` in the lane's memory, measure its picture, hold it."""
+    """Decode the access unit of ``n_bytes`` in the lane's memory, measure its picture, hold it.
+
+    ``at_once``: put it into the lane's memory instead of holding it.
+    """
 
     stream: StreamInfo
     n_bytes: int
+    at_once: bool = False
     released: tuple[int, ...] = ()  # handles of pictures that nobody wants any more
 
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """Put the picture of ``handle`` into the lane's memory, which has room for it."""
+    """Put the picture of ``handle`` into the lane's memory."""
 
     handle: int
     released: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """``handle``: under which the picture is held; None: there is no room for it."""
-
-    handle: int | None
-    measurement: Measurement
-
-
-@dataclass(frozen=True, slots=True)
 class Given:
-    """The picture's NV12 lines are in the lane's memory: ``shape``, and bytes of a sample."""
+    """A picture's NV12 lines are in the lane's memory: ``shape``, and bytes of a sample."""
 
     shape: tuple[int, int]
     itemsize: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """``handle``: under which the picture is held; None: there is no room for it, or it was ``given`` at once."""
+
+    handle: int | None
+    measurement: Measurement
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)

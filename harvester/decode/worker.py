@@ -151,9 +151,12 @@ class Lane:
 
     def _answer(self, question: Question) -> Answer:
         if isinstance(question, Give):
-            return self._give(question)
+            return self._give(self._shared.held.get(question.handle))
         try:
-            return self._look(AccessUnit(question.stream, self._read(question), 0.0))
+            picture, measurement = self._look(AccessUnit(question.stream, self._read(question), 0.0))
+            if question.at_once:
+                return Measured(None, measurement, self._give(picture))
+            return Measured(self._shared.held.keep(picture), measurement)
         except MediaError as error:
             return Failed("corrupt", str(error))
         except nvdec.Refused as error:
@@ -161,7 +164,7 @@ class Lane:
         except nvdec.DeviceError as error:
             return Failed("device", str(error))
 
-    def _look(self, unit: AccessUnit) -> Measured:
+    def _look(self, unit: AccessUnit) -> tuple[Any, Measurement]:
         """A picture during which an error was printed, by whichever lane, is decoded again alone."""
         printed = self._shared.printed
         before = printed.errors()
@@ -173,10 +176,10 @@ class Lane:
                 picture, measurement = self._bench.look(unit)
                 if printed.errors() != before:
                     raise MediaError("the decoder told of an error in the picture", reason="corrupt")
-        return Measured(self._shared.held.keep(picture), measurement)
+        return picture, measurement
 
-    def _give(self, question: Give) -> Given:
-        lines = self._bench.to_host(self._shared.held.get(question.handle))
+    def _give(self, picture: Any) -> Given:
+        lines = self._bench.to_host(picture)
         os.pwrite(self._memory, lines.data, 0)
         return Given((lines.shape[0], lines.shape[1]), lines.itemsize)
 
