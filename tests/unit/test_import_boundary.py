@@ -18,7 +18,6 @@ HEAVY = ("av", "cv2", "PyNvVideoCodec", "pyarrow", "cupy", "torch")
 DOORS = {
     "harvester.decode.cpu": {"av"},
     "harvester.decode.nvdec": {"PyNvVideoCodec"},
-    "harvester.decode.gpu": {"cupy"},
     "harvester.store.dataset": {"pyarrow"},
     "harvester.store.metadata": {"pyarrow"},
 }
