@@ -88,7 +88,7 @@ class Worker:
     """A worker process that is up. Thread-safe. Raises :class:`WorkerLost` if it does not get so far.
 
     ``selector``: the GPU, as ``CUDA_VISIBLE_DEVICES`` names it. ``lanes``: pictures it decodes at the same time.
-    ``held_bytes``: most memory of the pictures it holds.
+    ``held_bytes``: most memory of the pictures it holds. ``note``: what a user must know of it, or "".
     """
 
     def __init__(self, selector: str, lanes: int, held_bytes: int) -> None:
@@ -108,7 +108,7 @@ class Worker:
             undo.pop_all()
         with ExitStack() as undo:
             undo.callback(self.end)
-            self._greet()
+            self.note = self._greet()
             undo.pop_all()
 
     @property
@@ -194,7 +194,8 @@ class Worker:
         self._lanes += 1
         return far.fileno(), memory
 
-    def _greet(self) -> None:
+    def _greet(self) -> str:
+        """Its note."""
         try:
             if not self._control.poll(START_S):
                 raise WorkerLost(f"it has not started in {START_S:g} s")
@@ -204,6 +205,7 @@ class Worker:
             raise WorkerLost(self.how_it_ended()) from None
         if hello.problem:
             raise WorkerLost(printable(redact(hello.problem), LINE_CHARS))
+        return printable(redact(hello.note), LINE_CHARS)
 
     @contextmanager
     def _lane(self, kind: Kind | None = None) -> Iterator[Lane]:

@@ -70,6 +70,9 @@ class Gpu:
                     self._worker = Worker(self.device.selector, self._lanes, self._held_bytes)
                 except WorkerLost as lost:
                     self._note(f"its worker does not start ({lost})")
+                else:
+                    if self._worker.note:
+                        self._fallbacks.tell(f"{self}: {self._worker.note}")
             return self._worker
 
     def succeeded(self) -> None:
@@ -108,7 +111,10 @@ class Gpu:
     def _note(self, why: str) -> None:
         self._losses += 1
         then = "it is not used any more in this run" if self.gone else "it is started once more"
-        self._fallbacks.tell(f"GPU {self.device.selector} ({self.device.name}): {why}; {then}")
+        self._fallbacks.tell(f"{self}: {why}; {then}")
+
+    def __str__(self) -> str:
+        return f"GPU {self.device.selector} ({self.device.name})"
 
 
 class Gpus:

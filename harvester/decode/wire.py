@@ -62,9 +62,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The worker's first word. ``problem``: why it cannot work, "" if it can."""
+    """The worker's first word. ``problem``: why it cannot work, "" if it can. ``note``: what a user must know."""
 
     problem: str = ""
+    note: str = ""
 
 
 Question = Decode | Give

@@ -8,7 +8,8 @@ Life: it ends at once when its control socket is closed, which a parent's death 
 It has a session of its own, so that a Ctrl-C meant for the run does not end it in the middle of a picture.
 
 Memory: pictures are held up to ``held_bytes``, which the run sets from its window; a picture beyond is measured,
-not held, and decoded again should it be kept. All lanes together have at most
+not held, and decoded again should it be kept. They lie in device memory, and are measured there, where CuPy is
+installed and proves to work (:func:`refusal`); else in the worker's. All lanes together have at most
 :data:`harvester.decode.lanes.DECODERS` decoders, each the memory of the largest access unit it met.
 """
 
@@ -28,12 +29,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from harvester.decode import nvdec
+from harvester.decode import cuda, keyframe, nvdec
 from harvester.decode.printed import Printed
 from harvester.decode.wire import Answer, Decode, Failed, Give, Given, Hello, Measured, Question
 from harvester.errors import MediaError
 from harvester.model import AccessUnit, Measurement
-from harvester.vision.measure import measure
+from harvester.text import printable
+from harvester.vision.measure import measure, pack
 
 
 class HostBench:
@@ -51,6 +53,43 @@ class HostBench:
         """A held picture's NV12 lines."""
         lines: NDArray[Any] = held
         return lines
+
+
+class GpuBench:
+    """Pictures stay on the GPU and are measured there; only those that are asked for come to host memory."""
+
+    def __init__(self, decoders: int) -> None:
+        self._device = cuda.DeviceBench()
+        self._errors = cuda.device_errors()
+        self._session = nvdec.Session(device=self._device, decoders=decoders)
+
+    def look(self, unit: AccessUnit) -> tuple[Any, Measurement]:
+        """As of :class:`HostBench`."""
+        try:
+            frame = self._session.decode(unit)
+            return frame, self._device.measure([frame], unit.stream)[0]
+        except self._errors as error:
+            raise nvdec.DeviceError(printable(f"{type(error).__name__}: {error}")) from None
+
+    def to_host(self, held: Any) -> NDArray[Any]:
+        """As of :class:`HostBench`."""
+        return self._device.to_host(held)
+
+
+def refusal() -> str:
+    """Why pictures are not measured on this GPU, one line; "" if a known keyframe passes through it rightly."""
+    why = cuda.refusal()
+    if why:
+        return why
+    unit = keyframe.access_unit()
+    try:
+        bench = GpuBench(decoders=1)
+        held, measurement = bench.look(unit)
+        picture = nvdec.to_picture(bench.to_host(held), unit.stream)
+    except (MediaError, nvdec.Refused, nvdec.DeviceError) as error:
+        return f"a keyframe does not decode into device memory: {error}"
+    right = keyframe.digest(picture) == keyframe.DIGEST and pack(measurement) == pack(measure(picture))
+    return "" if right else "a known keyframe comes out of device memory with other bits than it must"
 
 
 class Held:
@@ -133,7 +172,7 @@ class Shared:
 class Lane:
     """One of the parent's lanes: answers its questions one after the other until it is closed."""
 
-    def __init__(self, connection: Connection, memory: int, bench: HostBench, shared: Shared) -> None:
+    def __init__(self, connection: Connection, memory: int, bench: HostBench | GpuBench, shared: Shared) -> None:
         self._connection = connection
         self._memory = memory
         self._bench = bench
@@ -194,9 +233,10 @@ def main() -> None:
     control = Connection(told["control"])
     shared = Shared(Held(told["held_bytes"]), Printed())
     try:
+        why_not = refusal()
+        bench = HostBench if why_not else GpuBench
         lanes = [
-            Lane(Connection(socket), memory, HostBench(told["decoders"]), shared)
-            for socket, memory in told["lanes"]
+            Lane(Connection(socket), memory, bench(told["decoders"]), shared) for socket, memory in told["lanes"]
         ]
     except (ImportError, RuntimeError, OSError) as error:
         control.send(Hello(str(error).strip().partition("\n")[0] or type(error).__name__))
@@ -204,7 +244,8 @@ def main() -> None:
     threading.excepthook = _break
     for lane in lanes:
         threading.Thread(target=lane.serve, daemon=True).start()
-    control.send(Hello())
+    note = f"pictures are measured on the host: {why_not}" if why_not and cuda.installed() else ""
+    control.send(Hello(note=note))
     try:
         control.recv()
     except (EOFError, OSError):

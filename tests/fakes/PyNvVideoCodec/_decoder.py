@@ -58,9 +58,11 @@ def CreateDecoder(
     check_gpu(gpuid)
     if _machine.driver() == "no-cuvid":
         raise failure("PyNvDecoder", 999, f"PyNvDecoder constructor failed: {NO_CUVID}", "src/PyNvDecoder.cpp:107")
-    if usedevicememory or outputColorType is not OutputColorType.NATIVE or bWaitForSessionWarmUp:
+    lacks_memory = usedevicememory and not _machine.device_memory()
+    if lacks_memory or outputColorType is not OutputColorType.NATIVE or bWaitForSessionWarmUp:
         raise NotImplementedError("the fake PyNvVideoCodec has neither device memory, RGB nor a warm-up barrier")
-    return PyNvDecoder(_machine.visible()[gpuid], codec, (maxwidth, maxheight), latency, cudastream)
+    gpu, largest = _machine.visible()[gpuid], (maxwidth, maxheight)
+    return PyNvDecoder(gpu, codec, largest, latency, cudastream, usedevicememory)
 
 
 @dataclass
@@ -83,7 +85,9 @@ class PyNvDecoder:
         largest: tuple[int, int],
         latency: DisplayDecodeLatencyType,
         stream: int,
+        on_device: bool = False,
     ) -> None:
+        self._on_device = on_device
         self._gpu, self._codec, self._latency, self._cudastream = gpu, codec.name.lower(), latency, stream
         self._largest = largest
         self._wanted: tuple[int, int] | None = None
@@ -238,7 +242,7 @@ class PyNvDecoder:
             layout, picture, pts = self._waiting.popleft()
             slot = self._slot(place, layout)
             slot.fill(picture)
-            frames.append(DecodedFrame(slot, pts, self._cudastream))
+            frames.append(DecodedFrame(slot, pts, self._cudastream, self._on_device))
         return frames
 
     def _slot(self, place: int, layout: Layout) -> Slot:

@@ -79,9 +79,11 @@ class CAIMemoryView:
 
 
 class DecodedFrame:
-    """A frame in host memory that belongs to its decoder: NV12, or P016 with the value in the high bits."""
+    """A frame that belongs to its decoder: NV12, or P016 with the value in the high bits. Of one in device memory
+    there is only the address."""
 
-    def __init__(self, slot: Slot, pts: int, stream: int) -> None:
+    def __init__(self, slot: Slot, pts: int, stream: int, on_device: bool = False) -> None:
+        self._on_device = on_device
         self._address, self._layout = slot.address, slot.layout
         self._stream = stream
         self.timestamp = pts
@@ -129,7 +131,7 @@ class DecodedFrame:
         ]
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)  # kDLCPU
+        return (2 if self._on_device else 1, 0)  # kDLCUDA, kDLCPU
 
     def __dlpack__(self, stream: object = 0) -> Any:
         """A capsule over the frame's own memory. Takes no other argument, so NumPy asks twice."""
@@ -137,6 +139,8 @@ class DecodedFrame:
             raise RuntimeError("Unable to cast Python instance of type <class 'NoneType'> to C++ type 'int'")
         if not isinstance(stream, int) or stream < -1:
             raise failure("__dlpack__", 801, "invalid stream", "src/PyCAIMemoryView.cpp:100")
+        if self._on_device:
+            raise NotImplementedError("the fake PyNvVideoCodec gives frames in device memory by address alone")
         return self._array().__dlpack__()
 
     def _array(self) -> NDArray[Any]:

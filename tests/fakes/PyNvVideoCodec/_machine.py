@@ -13,6 +13,7 @@
 ``FAKE_NVDEC_HURT_AT``   which calls of Decode print that the picture has an error, however good it is.
 ``FAKE_NVDEC_WRONG_AT``  which calls of Decode give a wrong picture and tell nobody.
 ``FAKE_NVDEC_DEAF``      1: damage that libavcodec notices is not printed either.
+``FAKE_NVDEC_DEVICE``    1: frames may lie in device memory, which is the host's: for the CuPy of tests/fakes/arrays.
 ``FAKE_NVDEC_NOTES``     a folder: ``decodes`` gets a line for each Decode, ``decoders`` one for each decoder
                          created (process, thread, GPU, codec). Calls are then counted over all processes.
 """
@@ -73,6 +74,10 @@ def visible() -> list[Gpu]:
             break
         seen += known
     return seen
+
+
+def device_memory() -> bool:
+    return setting("DEVICE", "0") == "1"
 
 
 def cuda_starts() -> bool:

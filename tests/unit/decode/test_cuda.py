@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.decode import cuda
+from harvester.decode import cuda, keyframe
+from harvester.decode.cpu import CpuDecoder
+from harvester.decode.lanes import Worker
+from harvester.decode.nvdec import to_picture
+from harvester.decode.wire import Measured
 from harvester.model import Codec, Measurement, Picture, StreamInfo
 from harvester.vision.measure import measure
+from tests import fakes
 from tests.conftest import program
+from tests.contract.streams import named
 from tests.unit.vision.conftest import game_frame  # noqa: F401 (a fixture)
 
 FAKES = Path(__file__).parents[2] / "fakes" / "arrays"
@@ -197,6 +204,60 @@ class TestTheBench:
         del frame
         gc.collect()
         assert not [thing for thing in gc.get_objects() if type(thing) is kind]
+
+
+@pytest.mark.skipif(ON_HARDWARE, reason="the contract suite runs workers on hardware")
+class TestInAWorker:
+    """A worker whose PyNvVideoCodec and CuPy are stand-ins: pictures stay "there" and only what is asked for comes."""
+
+    @pytest.fixture
+    def surroundings(self, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+        program("g++")
+        for name, value in fakes.environment(device=1).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.syspath_prepend(str(fakes.FOLDER))
+        monkeypatch.syspath_prepend(str(FAKES))
+        return monkeypatch
+
+    def test_gives_the_pictures_of_the_cpu(self, surroundings: pytest.MonkeyPatch) -> None:
+        units = [named(name).unit() for name in ("h264-cropped", "hevc-10", "h264-cabac", "h264-portrait")]
+        pictures = [CpuDecoder().decode(unit) for unit in units]
+        with closing_worker() as worker:
+            assert worker.note == ""
+            answers = [worker.look(unit) for unit in units]  # the later ones overwrite the decoders' frames
+            for answer, picture in zip(answers, pictures, strict=True):
+                assert isinstance(answer, Measured) and answer.handle is not None
+                assert_equal(answer.measurement, measure(picture))
+                given = to_picture(worker.give(answer.handle), picture.stream)
+                assert keyframe.digest(given) == keyframe.digest(picture)
+
+    @pytest.mark.parametrize(
+        ("setting", "note"),
+        [
+            (("FAKE_CUPY", "wrong"), "measured on the host: the GPU measures other integers"),
+            (("FAKE_CUPY", "import"), "measured on the host: CuPy cannot be imported"),
+            (("FAKE_NVDEC_DEVICE", "0"), "measured on the host: a keyframe does not decode into device memory"),
+        ],
+    )
+    def test_measures_on_the_host_and_tells(
+        self, surroundings: pytest.MonkeyPatch, setting: tuple[str, str], note: str
+    ) -> None:
+        surroundings.setenv(*setting)
+        unit = named("h264-cabac").unit()
+        with closing_worker() as worker:
+            assert note in worker.note
+            answer = worker.look(unit)
+            assert isinstance(answer, Measured)
+            assert_equal(answer.measurement, measure(CpuDecoder().decode(unit)))
+
+
+@contextmanager
+def closing_worker() -> Iterator[Worker]:
+    worker = Worker("0", 2, 1 << 26)
+    try:
+        yield worker
+    finally:
+        worker.end()
 
 
 class TestRefusal:
