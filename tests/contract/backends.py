@@ -13,14 +13,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from harvester.config import Decode
 from harvester.decode import Backend, open_backend
-from harvester.decode.probe import probe
 from harvester.model import Codec, StreamInfo
 from harvester.ports import Decoder
-from tests.fakes import driver, nvdec
+from tests.fakes.driver import machine
 
 #: Whether a machine without a usable GPU fails these tests.
 ON_HARDWARE = os.environ.get("REQUIRE_GPU_TESTS", "") not in ("", "0")
@@ -59,25 +56,11 @@ def on_every_gpu(stream: StreamInfo) -> bool:
 
 
 @contextmanager
-def fake_gpu(folder: Path, **machine: object) -> Iterator[None]:
-    """A machine with a driver and GPUs, which this process and those it starts believe in."""
-    driver.build(folder)
-    with pytest.MonkeyPatch.context() as patch, nvdec(**machine):
-        patch.setenv("LD_LIBRARY_PATH", str(folder))
-        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        probe.cache_clear()
-        try:
-            yield
-        finally:
-            probe.cache_clear()
-
-
-@contextmanager
-def opened(name: str, folder: Path) -> Iterator[Subject]:
+def opened(name: str, driver_files: Path) -> Iterator[Subject]:
     """The backend ``name``."""
     with ExitStack() as stack:
         if name != "cpu" and not ON_HARDWARE:
-            stack.enter_context(fake_gpu(folder, engines=2))
+            stack.enter_context(machine(driver_files, engines=2))
         backend = open_backend(Decode(backend=name))
         stack.callback(backend.close)
         assert name == "cpu" or backend.choice.name != "cpu", f"no GPU: {backend.choice}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,8 +47,8 @@ BLOCK = 64 + 8
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    with opened(request.param, tmp_path_factory.mktemp("driver")) as one:
+def subject(request: pytest.FixtureRequest, driver_files: Path) -> Iterator[Subject]:
+    with opened(request.param, driver_files) as one:
         yield one
 
 

@@ -1,7 +1,7 @@
 """The machine the fake pretends to be: read from the environment at each use.
 
 ``FAKE_NVDEC_GPUS``      GPUs in the machine (1). CUDA_VISIBLE_DEVICES chooses among them by index or UUID.
-``FAKE_NVDEC_DRIVER``    ok | no-encode | no-cuda | old | no-cuvid | cuinit (cuInit fails).
+``FAKE_NVDEC_DRIVER``    ok | no-encode | no-cuda | old | no-cuvid | cuinit (fails): what the package finds of it.
 ``FAKE_NVDEC_ENGINES``   decoder engines of a GPU (7); "7;2" = of the first and of the second.
 ``FAKE_NVDEC_CODECS``    codec:depth a GPU decodes ("h264:8 hevc:8 hevc:10", as an H200); ";" between GPUs.
 ``FAKE_NVDEC_MAX``       largest picture, WxH ("" = 4096x4096, HEVC and AV1 8192x8192).
