@@ -25,8 +25,8 @@ What it proves: routing, lifetimes, order, errors, restarts. What it cannot prov
 the same bits, what its parser holds back, what it notices of damage, timing, memory, anything of the driver. Those
 are claims about hardware, and ``scripts/gpu_check.py`` is where they are settled. Where it does not know what the
 hardware does (pictures below the smallest size, interlaced ones in one packet), it gives a wrong picture on purpose.
-Not faked, and refused by NotImplementedError: device memory (unless asked for), RGB output, asynchronous allocations, the
-demultiplexer, the encoder, SimpleDecoder and its kin.
+Not faked, and refused by NotImplementedError: device memory (unless asked for: then it is the host's), RGB output,
+asynchronous allocations, the demultiplexer, the encoder, SimpleDecoder and its kin.
 
 Names, defaults and texts are those of the real wheel; ``tests/unit/fakes`` holds them against it.
 """

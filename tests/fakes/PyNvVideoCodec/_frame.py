@@ -137,7 +137,7 @@ class DecodedFrame:
         """A capsule over the frame's own memory. Takes no other argument, so NumPy asks twice."""
         if stream is None:
             raise RuntimeError("Unable to cast Python instance of type <class 'NoneType'> to C++ type 'int'")
-        if not isinstance(stream, int) or stream < -1:
+        if not isinstance(stream, int) or stream < -1 or (self._on_device and not stream):
             raise failure("__dlpack__", 801, "invalid stream", "src/PyCAIMemoryView.cpp:100")
         if self._on_device:
             raise NotImplementedError("the fake PyNvVideoCodec gives frames in device memory by address alone")

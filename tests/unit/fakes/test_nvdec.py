@@ -109,6 +109,14 @@ class TestPictures:
             frame.__dlpack__(stream=None)
         assert frame.__dlpack_device__() == (1, 0)
 
+    def test_device_memory_is_known_by_its_address_alone(self, units) -> None:
+        with nvdec(device=1) as package:
+            feed = Fed(package, opened(package, usedevicememory=True))
+            (frame,) = feed(units[SMALL].data)
+            assert frame.__dlpack_device__() == (2, 0) and frame.GetPtrToPlane(0)
+            with pytest.raises(package.PyNvVCException, match="801"):  # no stream is told
+                np.from_dlpack(frame)
+
     def test_a_left_or_top_crop_is_cut_from_the_corner(self, package, units) -> None:
         data = filtered(units[LARGE].data, "h264_metadata=crop_left=8:crop_top=4:crop_right=0:crop_bottom=0", H264)
         feed = Fed(package, opened(package))
