@@ -22,6 +22,9 @@ from tests.fakes.driver import machine
 #: Whether a machine without a usable GPU fails these tests.
 ON_HARDWARE = os.environ.get("REQUIRE_GPU_TESTS", "") not in ("", "0")
 
+#: Values of [decode] backend that the suite is run over.
+BACKENDS = ("cpu", "auto", "nvdec", *(["nvdec-av"] if ON_HARDWARE else []))
+
 #: Smallest coded pictures that every GPU decodes (pixels): their caps say so, and those of the fake too.
 SMALLEST = {Codec.H264: (48, 16), Codec.HEVC: (144, 144)}
 
