@@ -19,6 +19,9 @@ __all__ = ["Backend", "DecoderChoice", "describe", "open_backend", "open_decoder
 #: Most memory of held pictures in a GPU's worker where the run sets none: that of [fetch] window_mb.
 HELD_BYTES = 192 << 20
 
+#: The value of ``[decode] backend`` that needs no PyNvVideoCodec, and so not the probe's proof either.
+_THROUGH_AV = "nvdec-av"
+
 
 def open_backend(
     settings: config.Decode, times: StageTimes | None = None, *, held_bytes: int = HELD_BYTES
@@ -28,6 +31,10 @@ def open_backend(
     ``times`` is told how long they decode and measure. ``held_bytes``: most memory that pictures of looks may take
     in a GPU's worker. Raises :class:`MachineError` if what is forced is not there.
     """
+    if settings.backend == _THROUGH_AV:
+        from harvester.decode.nvdec_av import av_backend
+
+        return av_backend(settings, times)
     verdict = _verdict(settings)
     if verdict.usable:
         from harvester.decode.routing import gpu_backend
@@ -38,6 +45,10 @@ def open_backend(
 
 def describe(settings: config.Decode) -> DecoderChoice:
     """What :func:`open_backend` opens for these settings, and why. Raises what that raises; starts nothing."""
+    if settings.backend == _THROUGH_AV:
+        from harvester.decode.nvdec_av import av_choice
+
+        return av_choice()
     verdict = _verdict(settings)
     if verdict.usable:
         from harvester.decode.routing import gpu_choice

@@ -17,6 +17,7 @@ HEAVY = ("av", "cv2", "PyNvVideoCodec", "pyarrow", "cupy", "torch")
 #: sandbox, which is a server of its own and makes video).
 DOORS = {
     "harvester.decode.cpu": {"av"},
+    "harvester.decode.nvdec_av": {"av"},
     "harvester.decode.nvdec": {"PyNvVideoCodec"},
     "harvester.store.dataset": {"pyarrow"},
     "harvester.store.metadata": {"pyarrow"},
