@@ -98,11 +98,17 @@ class Worker:
         self._ended = False
         self._released: deque[int] = deque()  # by looks that were dropped, in any thread at any moment
         self._last_line = ""
-        with ExitStack() as undo:
+        try:
             mine, control = socket.socketpair()
-            self._control = Connection(mine.detach())
+        except OSError as error:
+            raise _not_started(error) from None
+        self._control = Connection(mine.detach())
+        with ExitStack() as undo:
             undo.callback(self._close)
-            self._process = self._started(control, selector, lanes, held_bytes)
+            try:
+                self._process = self._started(control, selector, lanes, held_bytes)
+            except OSError as error:
+                raise _not_started(error) from None
             self._reader = threading.Thread(target=self._read_on, args=(self._process.stderr,), daemon=True)
             self._reader.start()
             undo.pop_all()
@@ -144,7 +150,9 @@ class Worker:
     def how_it_ended(self) -> str:
         """The process's exit and last words, once it has ended."""
         code = self._process.returncode
-        exit_ = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        if code is None:
+            return "it does not answer"
+        exit_ = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"{exit_}; its last words: {self._last_line}" if self._last_line else exit_
 
     def wait(self) -> None:
@@ -172,18 +180,15 @@ class Worker:
                 "decoders": decoders,
                 "held_bytes": held_bytes,
             }
-            try:
-                return subprocess.Popen(
-                    children.command("harvester.decode.worker", json.dumps(told)),
-                    env={**os.environ, "CUDA_VISIBLE_DEVICES": selector},
-                    pass_fds=(control.fileno(), *(number for place in places for number in place)),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise WorkerLost(f"no process can be started: {error.strerror}") from None
+            return subprocess.Popen(
+                children.command("harvester.decode.worker", json.dumps(told)),
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": selector},
+                pass_fds=(control.fileno(), *(number for place in places for number in place)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
 
     def _new_lane(self, theirs: ExitStack, decoders: int) -> tuple[int, int]:
         """Descriptors of a new lane's other end: socket and memory."""
@@ -248,3 +253,7 @@ class Worker:
             while self._idle:
                 self._idle.pop().close()
                 self._lanes -= 1
+
+
+def _not_started(error: OSError) -> WorkerLost:
+    return WorkerLost(f"no process can be started: {error.strerror}")
