@@ -12,6 +12,7 @@ from harvester.decode.nvdec import NAME, to_picture
 from harvester.errors import MachineError, MediaError
 from harvester.model import AccessUnit, Measurement, Picture, StreamInfo
 from harvester.ports import Look
+from harvester.vision.measure import pack
 
 if TYPE_CHECKING:
     from harvester.decode.lanes import Worker
@@ -77,5 +78,8 @@ class HeldLook:
             look = self._again(self._unit)
         except MediaError as error:  # the frame is decided already: it must not become another target's failure
             raise MachineError(f"a picture cannot be decoded a second time: {error}", reason="gpu-lost") from None
+        if pack(look.measurement) != pack(self.measurement):
+            said = f"a picture decoded by {self.decoder}, then by {look.decoder}, has not the same bits"
+            raise MachineError(said, reason="other-bits")
         self.decoder = look.decoder
         return look.picture()

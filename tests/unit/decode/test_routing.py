@@ -130,6 +130,18 @@ def test_a_picture_that_had_no_place_is_decoded_again(gpus: Open, unit: AccessUn
     assert look.decoder == "nvdec" and len(workers(tmp_path)) > 1
 
 
+def test_a_picture_that_comes_out_otherwise_the_second_time_is_not_stored(gpus: Open, unit: AccessUnit) -> None:
+    look = gpus("nvdec", held_bytes=0, wrong_at="2").decoder().look(unit)
+    with pytest.raises(MachineError, match="same bits"):
+        look.picture()
+
+
+def test_a_picture_that_does_not_come_out_again_ends_the_run(gpus: Open, unit: AccessUnit) -> None:
+    look = gpus("nvdec", held_bytes=0, hurt_at="2-").decoder().look(unit)
+    with pytest.raises(MachineError, match="second time"):
+        look.picture()
+
+
 @pytest.mark.parametrize(("name", "second"), [("nvdec", "nvdec"), ("auto", "cpu")])
 def test_a_picture_whose_worker_died_is_decoded_again(
     gpus: Open, unit: AccessUnit, name: str, second: str
