@@ -305,11 +305,11 @@ def test_no_process_can_be_started(driver_files: Path, monkeypatch: pytest.Monke
     assert_told(verdict)
 
 
-def test_the_driver_is_asked_without_what_python_s_settings_bring(driver_files: Path, tmp_path: Path) -> None:
+def test_what_is_tried_does_not_depend_on_the_folder_it_is_tried_in(
+    driver_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file named like a module of the standard library, in the working folder or on PYTHONPATH, changes nothing."""
     (tmp_path / "json.py").write_text("raise SystemExit(7)")
-    command = [sys.executable, "-I", "-S", driver.__file__]
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(driver_files), "PYTHONPATH": str(tmp_path)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)
-        assert ask([Question(command, environment)], 60.0) == [{"names": ["Fake GPU 0"]}]
+    monkeypatch.chdir(tmp_path)
+    with machine(driver_files):
+        assert examine({**os.environ, "PYTHONPATH": str(tmp_path)}).usable
