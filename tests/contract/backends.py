@@ -8,7 +8,7 @@ only such a run says anything about the bits of a GPU.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +59,11 @@ def on_every_gpu(stream: StreamInfo) -> bool:
 
 
 @contextmanager
-def opened(name: str, driver_files: Path) -> Iterator[Subject]:
-    """The backend ``name``."""
+def opened(name: str, driver_files: Callable[[], Path]) -> Iterator[Subject]:
+    """The backend ``name``; ``driver_files``: what a fake GPU needs, asked for if there is to be one."""
     with ExitStack() as stack:
         if name != "cpu" and not ON_HARDWARE:
-            stack.enter_context(machine(driver_files, engines=2))
+            stack.enter_context(machine(driver_files(), engines=2))
         backend = open_backend(Decode(backend=name))
         stack.callback(backend.close)
         assert name == "cpu" or backend.choice.name != "cpu", f"no GPU: {backend.choice}"

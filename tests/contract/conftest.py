@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from tests.contract.streams import EXACT, SIZES
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def subject(request: pytest.FixtureRequest, driver_files: Path) -> Iterator[Subject]:
-    with opened(request.param, driver_files) as one:
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    with opened(request.param, lambda: request.getfixturevalue("driver_files")) as one:
         yield one
 
 

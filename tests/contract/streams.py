@@ -48,7 +48,8 @@ class Sample:
     def info(self) -> StreamInfo:
         depth = 12 if "12" in self.pix_fmt else 10 if "10" in self.pix_fmt else 8
         chroma = next((c for c in ("420", "422", "444") if c in self.pix_fmt), "400")
-        right, bottom = (-size % ALIGNED[self.codec] for size in (self.width, self.height))
+        aligned = 16 if "min-cu-size=16" in self.params else ALIGNED[self.codec]
+        right, bottom = (-size % aligned for size in (self.width, self.height))
         return StreamInfo(
             self.codec, self.width + right, self.height + bottom, crop=(0, 0, right, bottom), bit_depth=depth,
             chroma=chroma, full_range="yuvj" in self.pix_fmt or "range=full" in self.params,

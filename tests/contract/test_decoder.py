@@ -108,11 +108,19 @@ class TestSameBits:
 
     @pytest.mark.parametrize("codec", [H264, HEVC])
     def test_sizes_in_turns(self, decoder: Decoder, codec: Codec) -> None:
-        """Larger and smaller, and three that are coded in the same size and shown in others."""
-        sizes = [(320, 192), (318, 186), (480, 272), (314, 188), (160, 160)]
-        units = [Sample("turn", codec, width, height).unit() for width, height in sizes]
-        assert codec is HEVC or len({unit.stream.coded_height for unit in units}) == 3
-        for number in (0, 1, 0, 2, 0, 3, 1, 4, 2, 4, 0, 2):
+        """Larger and smaller; coded in one size and shown in others, and the other way round."""
+        sizes = [(320, 192), (318, 186), (480, 272), (314, 188), (160, 160), (320, 184)]
+        samples = [Sample("turn", codec, width, height) for width, height in sizes]
+        samples += [Sample("turn", codec, 320, 184, params="keyint=1:min-cu-size=16")] if codec is HEVC else []
+        units = [sample.unit() for sample in samples]
+        for unit in units:
+            context = coded(unit)
+            assert (context.coded_width, context.coded_height) == (
+                unit.stream.coded_width,
+                unit.stream.coded_height,
+            )
+        order = [*range(len(units)), 0, 1, 0, 2, 0, 3, 1, 4, 2, 4, 0, 2, *reversed(range(len(units)))]
+        for number in order:
             look = decoder.look(units[number])
             assert_measured(look.measurement, units[number])
             assert_same(look.picture(), player(units[number]))
