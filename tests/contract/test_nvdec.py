@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,35 +61,36 @@ def cropped(unit: AccessUnit) -> AccessUnit:
 
 
 #: Intact pictures that this GPU (H.264 8 bit, HEVC 8 and 10) must not get, and the reason that is counted.
-REFUSALS = {
-    "codec": lambda: Sample("av1", AV1, 192, 160).unit(),
-    "bit-depth": lambda: Sample("deep", H264, 192, 96, pix_fmt="yuv420p10le").unit(),
-    "chroma": lambda: Sample("colourful", H264, 192, 96, pix_fmt="yuv422p").unit(),
-    "size": lambda: Sample("tiny", HEVC, 128, 96).unit(),
-    "crop": lambda: cropped(PLAIN.unit()),
-    "interlaced": lambda: Sample("interlaced", H264, 192, 96, params="keyint=1:interlaced=1").unit(),
-}
+REFUSALS: tuple[tuple[str, Callable[[], AccessUnit]], ...] = (
+    ("codec", lambda: Sample("av1", AV1, 192, 160).unit()),
+    ("bit-depth", lambda: Sample("deep", H264, 192, 96, pix_fmt="yuv420p10le").unit()),
+    ("chroma", lambda: Sample("colourful", H264, 192, 96, pix_fmt="yuv422p").unit()),
+    ("size", lambda: Sample("narrow", HEVC, 128, 160).unit()),
+    ("size", lambda: Sample("low", HEVC, 160, 128).unit()),
+    ("crop", lambda: cropped(PLAIN.unit())),
+    ("interlaced", lambda: Sample("interlaced", H264, 192, 96, params="keyint=1:interlaced=1").unit()),
+)
 
 
 class TestRoutes:
     def test_auto_takes_the_cpu_for_what_the_gpu_must_not_get(self, opened: Open, tmp_path: Path) -> None:
         backend = opened("auto")
         before = notes(tmp_path, "decodes")
-        for make in REFUSALS.values():
+        for _, make in REFUSALS:
             unit = make()
             look = backend.decoder().look(unit)
             assert look.decoder == "cpu"
             if not any(unit.stream.crop[:2]):  # a player rounds those
                 assert_right(look.picture(), unit)
         assert notes(tmp_path, "decodes") == before
-        assert backend.fallbacks.counts == dict.fromkeys(REFUSALS, 1)
+        assert backend.fallbacks.counts == Counter(slug for slug, _ in REFUSALS)
         look = backend.decoder().look(PLAIN.unit())
         assert look.decoder == "nvdec" and backend.fallbacks.counts.total() == len(REFUSALS)
 
     def test_nvdec_says_that_it_cannot(self, opened: Open, tmp_path: Path) -> None:
         backend = opened("nvdec")
         before = notes(tmp_path, "decodes")
-        for make in REFUSALS.values():
+        for _, make in REFUSALS:
             with pytest.raises(MediaError) as caught:
                 backend.decoder().look(make())
             assert caught.value.reason == "unsupported-codec"
