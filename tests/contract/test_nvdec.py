@@ -18,9 +18,11 @@ import pytest
 
 from harvester.config import Decode
 from harvester.decode import Backend, open_backend
+from harvester.decode.nvdec import DeviceError, Session, to_picture
 from harvester.errors import MediaError
 from harvester.model import AccessUnit
 from tests.contract.streams import AV1, H264, HEVC, Sample, field_pair, filtered, named, player, with_data
+from tests.fakes import nvdec
 from tests.fakes.driver import machine
 
 PLAIN = Sample("plain", H264, 192, 96)
@@ -180,6 +182,24 @@ class TestMemory:
         for thread in threads:
             thread.join()
         assert not wrong
+
+    def test_a_gpu_with_little_room_goes_on(self, opened: Open) -> None:
+        """What there is no memory for goes to the CPU, and the worker is not to blame."""
+        units = [Sample("many", H264, 96 + 16 * n, 64, preset="ultrafast").unit() for n in range(6)]
+        backend = opened("auto", sessions=3)
+        ways = [backend.decoder().look(unit).decoder for _ in range(6) for unit in units]
+        assert set(ways[-6:]) == {"nvdec", "cpu"}
+        assert set(backend.fallbacks.counts) == {"device-error"} and not backend.fallbacks.events
+
+    def test_a_session_makes_room_after_an_error(self) -> None:
+        units = [Sample("many", H264, 96 + 16 * n, 64, preset="ultrafast").unit() for n in range(3)]
+        with nvdec(sessions=2):
+            session = Session()
+            session.decode(units[0])
+            session.decode(units[1])
+            with pytest.raises(DeviceError):
+                session.decode(units[2])
+            assert_right(to_picture(session.decode(units[2]), units[2].stream), units[2])
 
     def test_looks_give_their_memory_back(self, opened: Open, tmp_path: Path) -> None:
         """A picture that finds room is not decoded again when it is asked for."""
