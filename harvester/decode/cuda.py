@@ -89,7 +89,8 @@ class DeviceBench:
         host = self._pinned.array(frame.nbytes)
         self._copy(host.ctypes.data, frame.data.ptr, frame.nbytes, self._runtime.memcpyDeviceToHost)
         self._wait()
-        return host.view(frame.dtype).reshape(frame.shape).copy()
+        array: NDArray[Any] = host.view(frame.dtype).reshape(frame.shape)
+        return array.copy()
 
     def to_device(self, array: NDArray[Any]) -> Any:
         """A copy in device memory of an array in host memory; waits until it is there."""
@@ -193,9 +194,10 @@ def refusal() -> str:
 
 
 def _agrees(bench: DeviceBench, width: int, height: int, depth: int) -> bool:
-    rng = np.random.default_rng(width)
     stream = StreamInfo(Codec.HEVC, width, height, bit_depth=depth)
-    low = rng.integers(0, 1 << depth, (height * 3 // 2, width), np.uint16)
-    frame = (low << (16 - depth)) if depth > 8 else low.astype(np.uint8)
-    wanted = measure(Picture(stream, frame[:height] if depth == 8 else low[:height], None, None))
+    dtype = np.uint8 if depth == 8 else np.uint16
+    frame = np.random.default_rng(width).integers(0, 1 << depth, (height * 3 // 2, width), dtype)
+    wanted = measure(Picture(stream, frame[:height], None, None))
+    if depth > 8:
+        frame <<= 16 - depth
     return pack(bench.measure([bench.to_device(frame)], stream)[0]) == pack(wanted)

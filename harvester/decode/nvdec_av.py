@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import av
 import numpy as np
@@ -142,7 +142,7 @@ class AvDecoder:
 def _open(codec: Codec, gpu: int) -> VideoCodecContext:
     """A codec context on hardware. Raises MachineError (no-gpu) if the device does not open."""
     try:
-        context = cast(VideoCodecContext, CodecContext.create(codec.value, "r", _device(gpu)))
+        context = CodecContext.create(codec.value, "r", _device(gpu))
     except av.error.FFmpegError as error:
         raise _no_gpu(*_explained(error)) from None
     if not context.is_hwaccel:

@@ -55,7 +55,11 @@ int cuDevicePrimaryCtxGetState(int, unsigned *flags, int *active)
 }
 int cuDevicePrimaryCtxSetFlags_v2(int, unsigned flags) { return primary_flags = flags, 0; }
 int cuDevicePrimaryCtxSetFlags(int, unsigned flags) { return primary_flags = flags, 0; }
-int cuDevicePrimaryCtxRetain(void **context, int) { return note("primary"), primaries++, *context = &primaries, 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device)
+{
+    note(("primary " + std::to_string(device)).c_str());
+    return primaries++, *context = &primaries, 0;
+}
 int cuDevicePrimaryCtxRelease(int) { return primaries--, 0; }
 int cuMemAlloc_v2(address *at, size_t size) { return *at = (address)malloc(size), 0; }
 int cuMemFree_v2(address at) { return free((void *)at), 0; }

@@ -27,7 +27,7 @@ from tests.fakes import hwaccel
 
 #: Opens the backend and decodes on it what stdin says; tells what came of each, and what was said on opening.
 CHILD = """
-import pathlib, pickle, sys
+import concurrent.futures, pathlib, pickle, sys, threading
 from harvester.config import Decode
 from harvester.decode import open_backend
 from harvester.errors import HarvesterError
@@ -41,6 +41,10 @@ def attempt(work):
 def planes(unit):
     if isinstance(unit, str):  # a file that changes the machine
         return pathlib.Path(unit).touch()
+    if isinstance(unit, list):  # each in a thread of its own
+        with concurrent.futures.ThreadPoolExecutor(len(unit)) as threads:
+            both = threading.Barrier(len(unit))
+            return list(threads.map(lambda one: (both.wait(), planes(one))[1], unit))
     look = backend.decoder().look(unit)
     picture = look.picture()
     return look.decoder, look.measurement.gradient, picture.y, picture.u, picture.v
@@ -179,25 +183,30 @@ class TestPictures:
         _, answers = ask(units * 3, FAKE_DRIVER_NOTES=str(notes))
         assert_pictures(answers, units * 3)
         lines = notes.read_text().splitlines()
-        assert set(lines) == {"primary", "decoder 4 320x192 8", "decoder 4 144x320 8"}
+        assert set(lines) == {"primary 0", "decoder 4 320x192 8", "decoder 4 144x320 8"}
         assert lines.count("decoder 4 144x320 8") == 1
         assert lines.count("decoder 4 320x192 8") == 2  # the keyframe's own and the one of two of these
 
-    def test_of_many_kinds_leave_a_few_decoders(self, ask: Ask, tmp_path: Path) -> None:
-        samples = [Sample("size", H264, 160 + 16 * number, 96) for number in range(11)]
+    def test_of_many_kinds_leave_the_last_decoders(self, ask: Ask, tmp_path: Path) -> None:
+        samples = [Sample("size", H264, 160 + 16 * number, 96) for number in range(9)]
         units = [sample.unit() for sample in samples]
         for unit in units:
             hwaccel.teach(tmp_path, unit)
+        order = [*units[:8], units[0], units[8], units[0], units[1]]  # eight are kept
         notes = tmp_path / "notes"
-        _, answers = ask([*units, units[10], units[0]], FAKE_DRIVER_NOTES=str(notes))
-        assert_pictures(answers, [*units, units[10], units[0]])
-        made = [line for line in notes.read_text().splitlines() if line.startswith("decoder")]
-        assert (made.count("decoder 4 320x96 8"), made.count("decoder 4 160x96 8")) == (1, 2)
+        _, answers = ask(order, FAKE_DRIVER_NOTES=str(notes))
+        assert_pictures(answers, order)
+        made = notes.read_text().splitlines()
+        assert [made.count(f"decoder 4 {160 + 16 * number}x96 8") for number in range(9)] == [1, 2, *[1] * 7]
 
-    def test_go_round_the_gpus(self, ask: Ask) -> None:
-        opened, _ = ask(FAKE_DRIVER_GPUS="3")
-        assert ", 3 GPUs)" in opened[0]
-        assert opened[2] >= 24
+    def test_go_round_the_gpus(self, ask: Ask, tmp_path: Path) -> None:
+        units = taught(tmp_path, "h264-cabac") * 3
+        notes = tmp_path / "notes"
+        opened, [answers] = ask([units], FAKE_DRIVER_GPUS="3", FAKE_DRIVER_NOTES=str(notes))
+        assert ", 3 GPUs)" in opened[0] and opened[2] >= 24
+        assert_pictures(answers, units)
+        lines = notes.read_text().splitlines()
+        assert [lines.count(f"primary {gpu}") for gpu in range(3)] == [3, 3, 3]  # found, proved, used
 
 
 class TestRefusals:
@@ -231,13 +240,17 @@ class TestRefusals:
         assert answers[1][:2] == ("MediaError", "corrupt")
 
     def test_a_broken_unit_is_its_own_fault(self, ask: Ask, tmp_path: Path) -> None:
-        """The keyframe still decodes, so the run goes on."""
+        """The driver fails at it; the keyframe still decodes, so the run goes on."""
+        [broken] = taught(tmp_path, "h264-baseline")
+        newest = max(tmp_path.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        newest.write_bytes(newest.read_bytes()[:100])
         [unit] = taught(tmp_path, "h264-cabac")
-        head, cut = unit.data[: unit.data.rindex(b"\0\0\1\x65") + 5], unit.data.rindex(b"\0\0\1\x65") + 5
-        broken = replace(unit, data=head + bytes(len(unit.data) - cut))
-        _, answers = ask([unit, broken, unit])
-        assert answers[1][:2] == ("MediaError", "corrupt")
-        assert_pictures([answers[0], answers[2]], [unit, unit])
+        notes = tmp_path / "notes"
+        _, answers = ask([unit, broken, broken, unit], FAKE_DRIVER_NOTES=str(notes))
+        assert [answer[:2] for answer in answers[1:3]] == [("MediaError", "corrupt")] * 2
+        assert_pictures([answers[0], answers[3]], [unit, unit])
+        contexts = notes.read_text().splitlines().count("primary 0")
+        assert contexts == 2 + 1 + 1 + (1 + 1) + 1  # opened and proved, whole, proved, broken and proved, whole
 
     def test_a_gpu_that_is_lost_ends_the_run(self, ask: Ask, tmp_path: Path) -> None:
         [unit] = taught(tmp_path, "h264-cabac")
