@@ -206,8 +206,8 @@ class Lane:
     def _look(self, unit: AccessUnit) -> tuple[Any, Measurement]:
         """A picture during which an error was printed, by whichever lane, is decoded again alone."""
         printed = self._shared.printed
-        before = printed.errors()
         with self._shared.gate.beside():
+            before = printed.errors()
             picture, measurement = self._bench.look(unit)
         if printed.errors() != before:
             with self._shared.gate.alone():

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,6 +219,25 @@ def test_a_worker_that_dies_twice_is_left_to_the_cpu(gpus: Open, unit: AccessUni
     assert decoders == ["nvdec", "cpu", "nvdec", "cpu", "cpu", "cpu"]
     assert backend.fallbacks.counts == {"worker-lost": 2, "gpu-lost": 2}
     assert len(backend.fallbacks.events) == 2 and "exit code 1" in backend.fallbacks.events[0]
+
+
+def test_a_death_is_one_loss_however_many_waited(gpus: Open, unit: AccessUnit) -> None:
+    backend = gpus("auto")
+    first = backend.decoder().look(unit)
+    assert isinstance(first, HeldLook)
+    os.kill(first._worker.pid, signal.SIGSTOP)
+    seen: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(backend.decoder().look(unit).decoder)) for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    kill(first)
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 5 and "cpu" in seen
+    assert len(backend.fallbacks.events) == 1
+    assert backend.decoder().look(unit).decoder == "nvdec"
 
 
 def test_forced_a_worker_that_dies_twice_ends_the_run(gpus: Open, unit: AccessUnit) -> None:

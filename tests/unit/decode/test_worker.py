@@ -23,6 +23,7 @@ from harvester.decode.nvdec import to_picture
 from harvester.decode.wire import Failed, Measured
 from harvester.decode.worker import Gate, Held
 from harvester.model import AccessUnit
+from tests.contract.streams import H264, Sample
 from tests.fakes import FOLDER
 
 ROOM = 1 << 24
@@ -105,8 +106,8 @@ def test_a_lane_that_knows_the_size_is_taken(
     start: Start, unit: AccessUnit, other: AccessUnit, tmp_path: Path
 ) -> None:
     worker = start(2, notes=tmp_path)
-    for _ in range(3):
-        measured(worker, unit), measured(worker, other)
+    for one in (unit, other, other, unit, unit, other):  # in turns, each lane would meet both
+        measured(worker, one)
     assert len((tmp_path / "decoders").read_text().splitlines()) == 2
 
 
@@ -140,6 +141,16 @@ def test_pictures_are_held_up_to_a_bound_and_let_go_of(start: Start, unit: Acces
     assert worker.give(second.handle).shape == worker.give(fourth.handle).shape
 
 
+def test_a_held_picture_outlives_the_next_of_its_kind(start: Start, unit: AccessUnit) -> None:
+    worker, next_one = start(1), Sample("next", H264, scene="teeworlds-ctf2").unit()
+    assert next_one.stream == unit.stream
+    held = measured(worker, unit)
+    measured(worker, next_one)
+    assert held.handle is not None
+    luma = worker.give(held.handle)[: unit.stream.height]
+    np.testing.assert_array_equal(np.bincount(luma.ravel(), minlength=256), held.measurement.histogram)
+
+
 def test_a_handle_that_is_not_held_may_be_let_go_of() -> None:
     held = Held(100)
     handle = held.keep(np.zeros(60, np.uint8))
@@ -149,27 +160,31 @@ def test_a_handle_that_is_not_held_may_be_let_go_of() -> None:
 
 
 def test_who_passes_a_gate_alone_has_nobody_beside() -> None:
-    gate, inside, seen = Gate(), [0], list[int]()
-    lock = threading.Lock()
-
-    def beside() -> None:
-        for _ in range(50):
-            with gate.beside(), lock:
-                inside[0] += 1
-            with lock:
-                inside[0] -= 1
+    gate, passed, may_leave = Gate(), list[str](), threading.Event()
 
     def alone() -> None:
-        for _ in range(20):
-            with gate.alone(), gate._changed:
-                seen.append(gate._inside)
+        with gate.alone():
+            passed.append("alone")
+            may_leave.wait()
 
-    threads = [threading.Thread(target=target) for target in (beside, alone, beside, alone)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [0] * 40
+    def beside() -> None:
+        with gate.beside():
+            passed.append("beside")
+
+    first, second = threading.Thread(target=alone), threading.Thread(target=beside)
+    with gate.beside(), gate.beside():
+        first.start()
+        wait_until(lambda: gate._closed)
+        first.join(0.05)
+        assert not passed
+    wait_until(lambda: bool(passed))
+    second.start()
+    second.join(0.05)
+    assert passed == ["alone"]
+    may_leave.set()
+    first.join()
+    second.join()
+    assert passed == ["alone", "beside"]
 
 
 # -- how it begins and ends ---------------------------------------------------------------------------------------
