@@ -1,0 +1,112 @@
+"""What the machine has: GPU, driver, packages; is there anything to check; what does the probe say?"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpu import driver, pynv
+from gpu.check import Check
+
+DRIVER_FILES = ("libcuda.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1", "libnvidia-ml.so.1", "libnvjpeg.so.12")
+#: Folders that hold the driver in containers which do not tell the loader.
+DRIVER_FOLDERS = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/usr/lib/wsl/lib", "/run/opengl-driver/lib")
+PACKAGES = (
+    *("av", "numpy", "opencv-python-headless", "opencv-python", "PyNvVideoCodec", "nvidia-ml-py", "pydantic"),
+    *("cupy-cuda12x", "cupy-cuda13x", "torch", "nvidia-nvimgcodec-cu12", "nvidia-nvimgcodec-cu13"),
+)
+_SMI = "name,uuid,driver_version,memory.total,clocks.max.video,pcie.link.gen.current,pcie.link.width.current"
+
+
+def run(check: Check) -> None:
+    check.part("machine", _machine)
+    check.part("nvidia-smi", _smi)
+    check.part("driver files", _driver_files)
+    if check.part("gate", _gate) is not None:
+        check.part("gpu", _gpu)
+    check.part("probe", _probe)
+
+
+def _machine() -> Mapping[str, Any]:
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next(
+        (line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine()
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _smi() -> Mapping[str, Any]:
+    if shutil.which("nvidia-smi") is None:
+        return {"gpus": None}
+    command = ["nvidia-smi", f"--query-gpu={_SMI}", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    return {"fields": _SMI, "gpus": done.stdout.splitlines(), "errors": done.stderr[:200], "code": done.returncode}
+
+
+def _driver_files() -> Mapping[str, Any]:
+    return {
+        "loads": {name: _loads(name) for name in DRIVER_FILES},
+        "folders": {
+            folder: sorted(path.name for path in Path(folder).glob("libnv*.so*")) for folder in DRIVER_FOLDERS
+        },
+    }
+
+
+def _loads(name: str) -> str:
+    try:
+        ctypes.CDLL(name)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _gate() -> Mapping[str, Any]:
+    """Whether the rest can run. Raises where it cannot; the driver is asked by ctypes, which cannot end us."""
+    package = pynv.load()
+    if pynv.is_fake(package):
+        return {"fake": True, "version": package.__version__}
+    ctypes.CDLL("libnvcuvid.so.1")
+    return {"fake": False, "version": package.__version__, "gpus": driver.Cuda().count()}
+
+
+def _gpu() -> Mapping[str, Any]:
+    cuda = driver.open_cuda()
+    if cuda is None:
+        return {"name": None}
+    free, total = cuda.memory()
+    return {"name": cuda.name(), "uuid": cuda.uuid(), "free_mib": free >> 20, "total_mib": total >> 20}
+
+
+def _probe() -> Mapping[str, Any]:
+    """Harvester's own verdict."""
+    from harvester.decode.probe import probe
+
+    verdict = probe()
+    return {
+        "usable": verdict.usable,
+        "problem": verdict.problem,
+        "why": verdict.why,
+        "fix": verdict.fix,
+        "devices": [str(device) for device in verdict.devices],
+    }
