@@ -7,12 +7,16 @@ Importing this package loads no codec library; opening a decoder does.
 
 from __future__ import annotations
 
-from harvester import config
+from typing import TYPE_CHECKING
+
 from harvester.decode.backend import Backend, DecoderChoice, cores, cpu_backend, cpu_choice
 from harvester.decode.devices import GpuVerdict
 from harvester.errors import MachineError
 from harvester.ports import Decoder
 from harvester.stats import StageTimes
+
+if TYPE_CHECKING:
+    from harvester import config
 
 __all__ = ["Backend", "DecoderChoice", "describe", "open_backend", "open_decoder", "thread_count"]
 

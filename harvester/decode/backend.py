@@ -8,11 +8,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harvester import config
 from harvester.model import AccessUnit, Codec
 from harvester.ports import Decoder, Look
 from harvester.stats import StageTimes
+
+if TYPE_CHECKING:
+    from harvester import config
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import count
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from harvester import config
 from harvester.decode.backend import Backend, DecoderChoice, Fallbacks, cores
 from harvester.decode.devices import GpuDevice, GpuVerdict
 from harvester.decode.lanes import Worker, WorkerLost
@@ -24,6 +23,9 @@ from harvester.errors import MachineError, MediaError
 from harvester.model import AccessUnit, Codec, StreamInfo
 from harvester.ports import Decoder, Look
 from harvester.stats import StageTimes
+
+if TYPE_CHECKING:
+    from harvester import config
 
 #: Pictures that a GPU decodes at the same time, for each of its engines. With low latency a session waits for its
 #: picture, so one does not fill an engine; one H100 (7 engines) gained 9 % from 7 to 14 sessions and nothing

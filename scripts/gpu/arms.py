@@ -13,7 +13,7 @@ from gpu.streams import movie
 from harvester.model import AccessUnit
 
 #: Keyframes of the movie that PyNvVideoCodec's own decoder reads, and how many it prefetches and gives at once.
-MOVIE, _BUFFER, _BATCH = 240, 16, 8
+MOVIE, _BUFFER, _BATCH = 600, 16, 8
 
 
 def raw(
@@ -105,11 +105,10 @@ def libavcodec(units: Sequence[AccessUnit]) -> Callable[[int], Turn]:
 
 
 class Movie:
-    """The units as a file, in memory where the system has such a folder; removed when the block is left."""
+    """The units as a file, which the system keeps in memory; removed when the block is left."""
 
     def __init__(self, units: Sequence[AccessUnit], count: int = MOVIE) -> None:
-        folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
-        self._folder = tempfile.TemporaryDirectory(dir=folder, prefix="gpu-check-")
+        self._folder = tempfile.TemporaryDirectory(prefix="gpu-check-")
         self.path = Path(self._folder.name) / "keyframes.mp4"
         self.path.write_bytes(movie(units, count))
 

@@ -10,6 +10,9 @@ from typing import Any
 
 Record = dict[str, Any]
 
+#: Keys of a record that found nothing: why. ``lacks`` names a package that is not installed.
+NOTHING = frozenset(("failed", "out_of_time", "lacks"))
+
 
 class Book:
     """The file of records. Each has ``step`` and ``what``; with ``fake`` it says nothing about any hardware.
@@ -59,12 +62,11 @@ def _whole(lines: list[str]) -> Iterator[Record]:
 
 
 def found(records: list[Record], step: str, what: str, **equal: object) -> list[Record]:
-    """The records of that step and name that did not fail, with those values."""
+    """The records of that step and name, with those values, that found something."""
     return [
         record
         for record in records
         if (record["step"], record["what"]) == (step, what)
-        and "failed" not in record
-        and "out_of_time" not in record
+        and not NOTHING & record.keys()
         and all(record.get(key) == value for key, value in equal.items())
     ]

@@ -51,7 +51,7 @@ class Check:
     def part(
         self, what: str, work: Callable[[], Mapping[str, Any]], *, needs_s: float = 0.1, **facts: Any
     ) -> Mapping[str, Any] | None:
-        """Do one part and tell what it found; whatever it raises is told too, and the step goes on.
+        """Do one part and tell what it found. None if it raised something, which is told too: the step goes on.
 
         ``facts`` belong to the record either way. A part that has not got the seconds it needs is left out.
         """
@@ -61,6 +61,9 @@ class Check:
         begin, printed = time.perf_counter(), _printed()
         try:
             result = dict(work())
+        except ModuleNotFoundError as error:
+            self.tell(what, **facts, lacks=error.name)
+            return None
         except Exception as error:  # noqa: BLE001 - whatever a driver, a package or our own code raises is a finding
             self.tell(what, **facts, failed=_described(error), **_since(printed))
             return None

@@ -52,6 +52,17 @@ def _exactness(records: list[Record]) -> Iterator[Goal]:
     same = sum(1 for record in measured if record.get("same"))
     yield Goal("streams measured alike on the GPU, share", same / len(measured) if measured else None, 1.0)
     modes = found(records, "modes", "mode", latency="LOW", end_of_picture=True)
+    keyed = [record for record in records if (record["step"], record["what"]) == ("exactness", "a-b-a keyed")]
+    yield Goal("sizes in turn give the right pictures", _share(keyed, "same"), 1.0)
+    refused = [said for record in found(records, "worker", "damage") for said in record["said"].values()]
+    passed = sum(said == "passed" for said in refused) if refused else None
+    yield Goal("damaged keyframes that pass", passed, 0, at_least=False)
+    yield Goal(
+        "pictures wrong for being copied at once",
+        _last(records, "interop", "race").get("wrong"),
+        0,
+        at_least=False,
+    )
     yield Goal("LOW gives each picture at its own call, share", _share(modes, "one_in_one_out"), 1.0)
 
 

@@ -37,7 +37,6 @@ class Rate:
     def facts(self) -> dict[str, Any]:
         """For a record. ``cores``: how many were busy; 1.0 whatever the threads means the interpreter's lock."""
         return {
-            "threads": self.threads,
             "frames": self.frames,
             "fps": round(self.per_s, 1),
             "cpu_ms_per_frame": round(1000 * self.cpu_s / self.frames, 3),

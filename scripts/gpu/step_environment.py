@@ -9,11 +9,13 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gpu import driver, pynv
 from gpu.check import Check
+from harvester.version import __version__
 
 DRIVER_FILES = ("libcuda.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1", "libnvidia-ml.so.1", "libnvjpeg.so.12")
 #: Folders that hold the driver in containers which do not tell the loader.
@@ -45,6 +47,8 @@ def _machine() -> Mapping[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**30, 1),
         "python": platform.python_version(),
+        "harvester": __version__,
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 
@@ -82,12 +86,16 @@ def _loads(name: str) -> str:
 
 
 def _gate() -> Mapping[str, Any]:
-    """Whether the rest can run. Raises where it cannot; the driver is asked by ctypes, which cannot end us."""
-    package = pynv.load()
-    if pynv.is_fake(package):
-        return {"fake": True, "version": package.__version__}
-    ctypes.CDLL("libnvcuvid.so.1")
-    return {"fake": False, "version": package.__version__, "gpus": driver.Cuda().count()}
+    """Whether there is anything to check. Raises where there is no GPU; asks by ctypes, which cannot end us.
+
+    A GPU whose PyNvVideoCodec cannot be imported is worth a check: of PyAV's way to it.
+    """
+    try:
+        package, trouble = pynv.load(), ""
+    except (ImportError, RuntimeError) as error:
+        package, trouble = None, str(error).partition("\n")[0]
+    fake = pynv.is_fake(package)
+    return {"fake": fake, "trouble": trouble, "gpus": 0 if fake else driver.Cuda().count()}
 
 
 def _gpu() -> Mapping[str, Any]:

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from gpu import arms, driver, processes
@@ -15,6 +17,7 @@ from gpu.cells import best_sessions
 from gpu.check import Check
 from gpu.rates import Turn, measure, slope
 from gpu.step_mixes import mixed
+from gpu.step_worker import KEPT, looks, opened
 
 _SOAK_S = 30.0
 #: Left out of the slopes (s): pools fill, caches warm.
@@ -36,9 +39,9 @@ finally:
 def run(check: Check) -> None:
     check.part("no gpu", _no_gpu)
     seconds = 0.6 if check.quick else _SOAK_S
-    for device in (True, False):
-        if check.part("soak", lambda device=device: _soak(check, seconds, device=device), device=device,
-                      needs_s=seconds + 2):  # fmt: skip
+    for way in ("worker", "session device", "session host"):
+        work = partial(_soak, check, way, seconds)
+        if check.part("soak", work, way=way, needs_s=seconds + 2):
             break
 
 
@@ -54,22 +57,27 @@ def _no_gpu() -> Mapping[str, Any]:
     return {"exit_code": done.returncode, "finally_ran": "finally ran" in done.stdout, "said": done.stdout[:300]}
 
 
-def _soak(check: Check, seconds: float, *, device: bool) -> Mapping[str, Any]:
-    """Frames of three sizes, copied out as a worker does, and measured on the GPU where they stay there."""
+def _soak(check: Check, way: str, seconds: float) -> Mapping[str, Any]:
+    """Pictures of three sizes in turn, as a run has them decoded; without a worker, by sessions."""
     memory = _Memory()
     settling = 0.2 if check.quick else _SETTLING_S
-    turns = _turns(check, device=device)
-    with memory:
-        rate = measure(turns, best_sessions(check), seconds, warm_up_s=0.2)
+    with ExitStack() as stack:
+        turns, threads = _turns(check, way, stack)
+        with memory:
+            rate = measure(turns, threads, seconds, warm_up_s=0.2, cpu_s=processes.processor_s)
     return {**rate.facts(), "seconds": round(rate.seconds, 1), **memory.facts(settling)}
 
 
-def _turns(check: Check, *, device: bool) -> Callable[[int], Turn]:
+def _turns(check: Check, way: str, stack: ExitStack) -> tuple[Callable[[int], Turn], int]:
+    """What each thread does, and how many threads."""
     units = mixed(check)
-    if not device:
-        return arms.session(units)
-    arms.bench()  # no CuPy: it is told once, not by every thread
-    return arms.session(units, device_memory=True)
+    if way == "worker":
+        backend = opened("nvdec")
+        stack.callback(backend.close)
+        return looks(backend, units, KEPT), backend.threads
+    if way == "session device":
+        arms.bench()  # no CuPy: it is told once, not by every thread
+    return arms.session(units, device_memory=way == "session device"), best_sessions(check)
 
 
 class _Memory:

@@ -80,7 +80,7 @@ def _compared(grid: _Grid) -> None:
         device=device,
     )
     with arms.Movie(units, _QUICK_MOVIE if grid.check.quick else arms.MOVIE) as path:
-        for threads in (sessions, 1):
+        for threads in sorted({1, 7, sessions} if not grid.check.quick else {sessions}):
             cell(
                 "threaded decoder",
                 lambda: arms.threaded(package, path, device_memory=device),

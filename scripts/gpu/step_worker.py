@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from gpu import processes, reference
@@ -11,11 +13,12 @@ from gpu.check import Check
 from gpu.rates import Turn
 from gpu.step_mixes import mixed
 from gpu.streams import MAIN_KB, damaged, with_data
+from harvester.errors import MediaError
 from harvester.model import AccessUnit, Codec
 
 BACKENDS = ("nvdec", "nvdec-av", "cpu")
 #: One look in so many gives its picture, as a kept one does.
-_KEPT = 10
+KEPT = 10
 #: Shares of a cut access unit that are fed.
 _CUTS = (0.3, 0.6, 0.9, 0.99)
 
@@ -25,64 +28,63 @@ def run(check: Check) -> None:
     streams = {"1080p": check.streams.sized[Codec.H264, 1080, MAIN_KB], "mix": mixed(check)}
     cells = Cells(check)
     check.part("damage", lambda: _damage(check.streams.exact["720p"]), needs_s=3)
-    for name, units in streams.items():
-        for backend in BACKENDS:
-            for kept in (0, _KEPT) if backend == "nvdec" and name == "1080p" else (0,):
-                _measured(cells, name, units, backend, kept, seconds)
+    for backend in BACKENDS:
+        _measured(cells, backend, streams, seconds)
 
 
-def _damage(whole: AccessUnit) -> Mapping[str, Any]:
-    """What a forced GPU says to units that are not whole: each must be an error, and the next picture right."""
-    from harvester.errors import MediaError
-
-    opened: dict[str, Any] = {}
-    _opened("nvdec", opened)
-    decoder = opened["backend"].decoder()
-    said = {}
-    broken = {f"cut {share:g}": whole.data[: int(share * len(whole.data))] for share in _CUTS}
-    try:
-        for name, data in {**broken, "noise": damaged(whole.data)}.items():
-            try:
-                decoder.look(with_data(whole, data))
-                said[name] = "passed"
-            except MediaError as error:
-                said[name] = error.reason
-        right = reference.same(reference.nv12(decoder.look(whole).picture()), whole)
-    finally:
-        opened["backend"].close()
-    return {"said": said, "right_afterwards": right}
-
-
-def _measured(
-    cells: Cells, stream: str, units: Sequence[AccessUnit], backend: str, kept: int, seconds: float
-) -> None:
-    opened: dict[str, Any] = {}
-    facts = {"backend": backend, "stream": stream, "kept_one_in": kept}
-    if cells.check.part("open", lambda: _opened(backend, opened), needs_s=2, **facts) is None:
+def _measured(cells: Cells, name: str, streams: Mapping[str, Sequence[AccessUnit]], seconds: float) -> None:
+    """One backend: all streams, and once with pictures that are kept."""
+    held: list[Any] = []
+    if not cells.check.part("open", lambda: _opening(name, held), needs_s=2, backend=name):
         return
-    try:
-        cells.cell(
-            "looks",
-            lambda: _looks(opened["backend"], units, kept),
-            opened["backend"].threads,
-            seconds,
-            cpu_s=processes.processor_s,
-            **facts,
-        )
-    finally:
-        cells.check.part("close", lambda: {"closed": opened["backend"].close() is None}, needs_s=0, **facts)
+    backend = held[0]
+    for stream, units in streams.items():
+        for kept in (0, KEPT) if (name, stream) == ("nvdec", "1080p") else (0,):
+            cells.cell(
+                "looks",
+                partial(looks, backend, units, kept),
+                backend.threads,
+                seconds,
+                cpu_s=processes.processor_s,
+                backend=name,
+                stream=stream,
+                kept_one_in=kept,
+            )
+    cells.check.part("close", lambda: _closing(backend), needs_s=0, backend=name)
 
 
-def _opened(backend: str, into: dict[str, Any]) -> dict[str, Any]:
-    from harvester.config import Decode
+def _opening(name: str, held: list[Any]) -> Mapping[str, Any]:
+    held.append(opened(name))
+    return {"choice": str(held[0].choice), "threads": held[0].threads}
+
+
+def _closing(backend: Any) -> Mapping[str, Any]:
+    """What the run took the CPU for, and what happened to the GPU's worker."""
+    told = {"fallbacks": dict(backend.fallbacks.counts), "events": list(backend.fallbacks.events)}
+    backend.close()
+    return told
+
+
+def opened(name: str) -> Any:
+    """Harvester's backend of that name. Raises MachineError where there is no GPU for it."""
     from harvester.decode import open_backend
 
-    into["backend"] = opened = open_backend(Decode(backend=backend))  # type: ignore[arg-type]
-    return {"choice": str(opened.choice), "threads": opened.threads}
+    return open_backend(_settings(name))
 
 
-def _looks(backend: Any, units: Sequence[AccessUnit], kept: int) -> Callable[[int], Turn]:
-    def opened(number: int) -> Turn:
+def _settings(name: str) -> Any:
+    """``[decode]``; a machine that is borrowed for the check may lack pydantic, which reads a configuration."""
+    try:
+        from harvester.config import Decode
+    except ModuleNotFoundError:
+        return SimpleNamespace(backend=name, threads=0)
+    return Decode.model_validate({"backend": name})
+
+
+def looks(backend: Any, units: Sequence[AccessUnit], kept: int) -> Callable[[int], Turn]:
+    """Turns that look at unit after unit, and take the picture of one in ``kept`` (0: of none)."""
+
+    def begun(number: int) -> Turn:
         decoder = backend.decoder()
 
         def turn(count: int) -> int:
@@ -93,4 +95,26 @@ def _looks(backend: Any, units: Sequence[AccessUnit], kept: int) -> Callable[[in
 
         return turn
 
-    return opened
+    return begun
+
+
+def _damage(whole: AccessUnit) -> Mapping[str, Any]:
+    """What a forced GPU says to units that are not whole: each must be an error, and the next picture right."""
+    broken = {f"cut {share:g}": whole.data[: int(share * len(whole.data))] for share in _CUTS}
+    backend = opened("nvdec")
+    try:
+        decoder = backend.decoder()
+        said = {name: _said(decoder, with_data(whole, data)) for name, data in broken.items()}
+        said["noise"] = _said(decoder, with_data(whole, damaged(whole.data)))
+        right = reference.same(reference.nv12(decoder.look(whole).picture()), whole)
+    finally:
+        backend.close()
+    return {"said": said, "right_afterwards": right}
+
+
+def _said(decoder: Any, unit: AccessUnit) -> str:
+    try:
+        decoder.look(unit)
+    except MediaError as error:
+        return error.reason
+    return "passed"

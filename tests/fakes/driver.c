@@ -86,6 +86,34 @@ int cuDeviceGetName(char *out, int size, int device) {
     return 0;
 }
 
+/* What scripts/gpu_check.py asks besides: the GPU's memory is the host's, and every stream is done at once. */
+
+extern void *memcpy(void *to, const void *from, unsigned long count);
+
+int cuDeviceGetUuid(char *out, int device) {
+    for (int place = 0; place < 16; place++) out[place] = device;
+    return 0;
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &seen[device]; return 0; }
+
+int cuCtxSetCurrent(void *context) { return context ? 0 : 201; }
+
+int cuStreamCreate(void **stream, unsigned flags) { *stream = &count; return flags == 1 ? 0 : 1; }
+
+int cuStreamSynchronize(void *stream) { return 0; }
+
+int cuMemGetInfo_v2(unsigned long *free, unsigned long *total) {
+    *free = 120ul << 30;
+    *total = 139ul << 30;
+    return 0;
+}
+
+int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, unsigned long count, void *stream) {
+    memcpy(to, (const void *)from, count);
+    return 0;
+}
+
 int cuGetErrorName(int result, const char **out) {
     *out = result == 999 ? "CUDA_ERROR_UNKNOWN" : 0;
     return *out ? 0 : 1;
