@@ -73,7 +73,7 @@ def _some(connection: socket.socket, room: memoryview) -> int:
 
 def from_memory(job: Job) -> Callable[[], int]:
     """Decode, measure, hash, JPEG, file, in as many threads as harvester decodes in."""
-    config = Config()
+    config = Config.model_validate({"decode": {"backend": job.decoder}})
     stock = Stock(QUALITIES[job.quality], Path(job.folder))
     units = [(wanted.name, _unit(stock, wanted)) for wanted in job.wanted]
     backend = open_backend(config.decode)
