@@ -15,11 +15,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-
 from gpu import book, goals, plan, rates, reference, streams, telling, watching
 from gpu.book import Book, found
 from gpu.check import Check
 from gpu.step_jpeg import psnr
+
 from harvester.model import Codec
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,12 @@ class TestPlan:
         assert plan.Budget(plan.GRACE_S).allowance_s(step) == 0
 
     def test_environment_and_streams_are_always_there_and_first(self) -> None:
-        assert [step.name for step in plan.chosen(["jpeg", "modes"])] == ["environment", "streams", "modes", "jpeg"]
+        assert [step.name for step in plan.chosen(["jpeg", "modes"])] == [
+            "environment",
+            "streams",
+            "modes",
+            "jpeg",
+        ]
         with pytest.raises(ValueError, match="mode"):
             plan.chosen(["mode"])
 
@@ -120,7 +125,9 @@ class TestCheck:
 
     def test_what_c_code_printed_meanwhile_is_in_the_record(self, capfd: pytest.CaptureFixture[str]) -> None:
         def work() -> dict[str, Any]:
-            ctypes.CDLL(None).printf(b"Decode Error occurred for picture 3\n")  # buffered: standard output is a file
+            ctypes.CDLL(None).printf(
+                b"Decode Error occurred for picture 3\n"
+            )  # buffered: standard output is a file
             return {}
 
         print("before", flush=True)
@@ -239,7 +246,9 @@ class TestStreams:
     def test_damage_keeps_the_length_and_changes_the_middle(self, units: dict[str, Any]) -> None:
         data = units["720p"].data
         hurt = streams.damaged(data)
-        assert len(hurt) == len(data) and hurt != data and hurt[:1000] == data[:1000] and hurt[-1000:] == data[-1000:]
+        assert (
+            len(hurt) == len(data) and hurt != data and hurt[:1000] == data[:1000] and hurt[-1000:] == data[-1000:]
+        )
 
 
 def _records(**changes: Any) -> list[book.Record]:
