@@ -24,12 +24,12 @@ class Book:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.records: list[Record] = []
         self.fake = False
-        self._wanted, self.path = path, path.with_name(f"{path.name}.new")
+        self.wanted, self.path = path, path.with_name(f"{path.name}.new")
         self._file = self.path.open("w", encoding="utf-8")
 
     def keep(self) -> None:
         """From now on ``path`` is this file; what was there is gone."""
-        self.path = self.path.replace(self._wanted)
+        self.path = self.path.replace(self.wanted)
 
     def write(self, record: Mapping[str, Any]) -> Record:
         """Add one record, and have it on disk when this returns."""
@@ -43,7 +43,7 @@ class Book:
     def close(self) -> None:
         """A file that was not kept is removed."""
         self._file.close()
-        if self.path != self._wanted:
+        if self.path != self.wanted:
             self.path.unlink()
 
 

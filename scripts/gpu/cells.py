@@ -32,13 +32,14 @@ class Cells:
         seconds: float,
         *,
         cpu_s: Callable[[], float] = time.process_time,
+        first_turns: int = 1,
         **facts: Any,
     ) -> Mapping[str, Any] | None:
         """One cell; None if it failed, or there was no time for it."""
 
         def work() -> Mapping[str, Any]:
             with watched(self._uuid) as seen:
-                rate = measure(open_turns(), threads, seconds, cpu_s=cpu_s)
+                rate = measure(open_turns(), threads, seconds, cpu_s=cpu_s, first_turns=first_turns)
             return {**rate.facts(), **seen.facts()}
 
         return self.check.part(what, work, needs_s=seconds + _OPENING_S, sessions=threads, **facts)

@@ -28,18 +28,18 @@ class Step:
 #: ``environment`` decides whether there is anything to check, ``streams`` makes what the others decode: both
 #: always run.
 STEPS = (
-    Step("environment", "driver, GPU, packages, the probe's verdict", 25),
-    Step("streams", "encode the keyframes that the steps decode", 40),
+    Step("environment", "driver, GPU, packages, the probe's verdict", 40),
+    Step("streams", "encode the keyframes that the steps decode", 35),
     Step("caps", "what the GPU says it decodes; times of import, context, decoder", 15),
     Step("modes", "which pictures come out at which call, by latency mode", 15),
-    Step("exactness", "the same bits as libavcodec, and the traps", 60),
+    Step("exactness", "the same bits as libavcodec, and the traps", 45),
     Step("interop", "pictures on the GPU to CuPy and torch; is copying on the stream safe", 20),
-    Step("throughput", "keyframes a second over sessions, sizes and modes", 140),
-    Step("mixes", "HEVC, and sizes that change", 35),
+    Step("throughput", "keyframes a second over sessions, sizes and modes", 135),
     Step("measuring", "decode and measure on the GPU", 40),
-    Step("jpeg", "JPEG on the GPU and on the CPU", 35),
-    Step("worker", "the whole way through harvester's worker, and PyAV's way", 35),
+    Step("worker", "the whole way through harvester's worker, and PyAV's way", 60),
     Step("soak", "memory over half a minute, and how a process without a GPU ends", 50),
+    Step("mixes", "HEVC, and sizes that change", 38),
+    Step("jpeg", "JPEG on the GPU and on the CPU", 30),
 )
 ALWAYS = ("environment", "streams")
 

@@ -65,8 +65,8 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 class _Crew:
     """Threads that begin together, warm up, are measured and stop."""
 
-    def __init__(self, open_turn: Callable[[int], Turn], threads: int) -> None:
-        self._open_turn = open_turn
+    def __init__(self, open_turn: Callable[[int], Turn], threads: int, first_turns: int) -> None:
+        self._open_turn, self._first_turns = open_turn, first_turns
         self.measuring = self.stopped = False
         self.frames = [0] * threads
         self.took_ms: list[list[float]] = [[] for _ in range(threads)]
@@ -82,6 +82,8 @@ class _Crew:
     def _work(self, number: int) -> None:
         try:
             turn = self._open_turn(number)
+            for count in range(self._first_turns):
+                turn(count)
             self.ready.wait(_OPEN_S)
             self._turns(turn, number)
         except threading.BrokenBarrierError:
@@ -92,7 +94,7 @@ class _Crew:
             self.stopped = True
 
     def _turns(self, turn: Turn, number: int) -> None:
-        count = 0
+        count = self._first_turns
         while not self.stopped:
             counted, begin = self.measuring, time.perf_counter()
             frames = turn(count)
@@ -109,13 +111,15 @@ def measure(
     seconds: float,
     *,
     warm_up_s: float = 0.3,
+    first_turns: int = 1,
     cpu_s: Callable[[], float] = time.process_time,
 ) -> Rate:
     """Run ``threads`` turns over and over for ``seconds`` after a warm-up. Raises what a thread raised first.
 
-    ``open_turn(number)`` runs in the thread that then uses what it gives.
+    ``open_turn(number)`` runs in the thread that then uses what it gives. ``first_turns``: what each thread does
+    before the warm-up begins; decoders are created at the first picture of a kind.
     """
-    crew = _Crew(open_turn, threads)
+    crew = _Crew(open_turn, threads, first_turns)
     for thread in crew.threads:
         thread.start()
     took = cpu = 0.0

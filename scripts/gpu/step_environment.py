@@ -24,7 +24,9 @@ PACKAGES = (
     *("av", "numpy", "opencv-python-headless", "opencv-python", "PyNvVideoCodec", "nvidia-ml-py", "pydantic"),
     *("cupy-cuda12x", "cupy-cuda13x", "torch", "nvidia-nvimgcodec-cu12", "nvidia-nvimgcodec-cu13"),
 )
-_SMI = "name,uuid,driver_version,memory.total,clocks.max.video,pcie.link.gen.current,pcie.link.width.current"
+_SMI = (
+    "name,driver_version,memory.total,clocks.video,pcie.link.gen.current,pcie.link.width.current,mig.mode.current"
+)
 
 
 def run(check: Check) -> None:

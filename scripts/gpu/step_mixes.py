@@ -19,7 +19,7 @@ _LARGEST = (1920, 1088)
 
 def run(check: Check) -> None:
     cells, package, sessions = Cells(check), pynv.load(), best_sessions(check)
-    seconds = 0.2 if check.quick else 3.0
+    seconds = 0.2 if check.quick else 2.5
     for codec, lines, size_kb in sorted(check.streams.sized):
         if codec is Codec.HEVC:
             units = check.streams.sized[codec, lines, size_kb]
@@ -39,6 +39,7 @@ def run(check: Check) -> None:
             lambda device=device: arms.session(units, device_memory=device),
             sessions,
             seconds,
+            first_turns=len(units),
             device=device,
         )
         cells.cell(
@@ -46,6 +47,7 @@ def run(check: Check) -> None:
             lambda device=device: _reconfigured(package, units, device_memory=device),
             sessions,
             seconds,
+            first_turns=len(units),
             device=device,
         )
 

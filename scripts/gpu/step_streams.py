@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gpu.check import Check
-from gpu.streams import CASES, PICTURES, QUICK_CASES, Streams, exact_unit, sized_keys, sized_units
+from gpu.streams import CASES, PICTURES, QUICK_CASES, Streams, exact_unit, scenes, sized_keys, sized_units
 
 
 def run(check: Check) -> None:
@@ -25,6 +25,7 @@ def _save(check: Check, streams: Mapping[str, Any]) -> None:
 
 
 def _exact(check: Check, into: dict[str, Any]) -> Mapping[str, Any]:
+    scenes()  # once, before the threads ask for them
     cases = [case for case in CASES if not check.quick or case.name in QUICK_CASES]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {case.name: pool.submit(exact_unit, case) for case in cases}

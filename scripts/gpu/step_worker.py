@@ -24,7 +24,7 @@ _CUTS = (0.3, 0.6, 0.9, 0.99)
 
 
 def run(check: Check) -> None:
-    seconds = 0.3 if check.quick else 4.0
+    seconds = 0.3 if check.quick else 3.0
     streams = {"1080p": check.streams.sized[Codec.H264, 1080, MAIN_KB], "mix": mixed(check)}
     cells = Cells(check)
     check.part("damage", lambda: _damage(check.streams.exact["720p"]), needs_s=3)
@@ -46,6 +46,7 @@ def _measured(cells: Cells, name: str, streams: Mapping[str, Sequence[AccessUnit
                 backend.threads,
                 seconds,
                 cpu_s=processes.processor_s,
+                first_turns=len(units),
                 backend=name,
                 stream=stream,
                 kept_one_in=kept,

@@ -96,11 +96,18 @@ class TestWithoutGpu:
             command.out.write_text("the last results")
             done = command.run(PYTHONPATH="", LD_LIBRARY_PATH="")
             assert_no_gpu(done, command)
-            assert "no NVIDIA driver: libcuda.so.1" in done.stderr
+            assert "no NVIDIA driver" in done.stderr and "libcuda.so.1" in done.stderr
 
     def test_wrong_arguments(self, command: Command) -> None:
         done = command.run("--steps", "no-such")
         assert done.returncode == 2 and "no such steps: no-such; there are environment" in done.stderr
+
+    def test_a_stand_in_is_no_result_to_keep(self, command: Command) -> None:
+        kept = ROOT / "scripts" / "results" / "gpu_check.json"
+        before = kept.read_bytes() if kept.exists() else b""
+        done = command.run("--quick", "--out", str(kept))
+        assert done.returncode == 6 and "name an --out" in done.stderr
+        assert (kept.read_bytes() if kept.exists() else b"") == before
 
 
 class TestGuards:
