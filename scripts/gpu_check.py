@@ -71,32 +71,33 @@ def check(steps: Sequence[Step], book: Book, budget: Budget, *, quick: bool) -> 
                 continue
             run_step(step, book, allowed, Path(scratch), environ(), quick=quick)
             if step.name == "environment":
-                if why := no_gpu(book.records):
+                if why := why_not(book):
                     say(f"no GPU to check: {why}")
                     return NO_GPU
-                book.fake = bool(found(book.records, "environment", "gate")[0]["fake"])
-                if book.fake:
-                    say("PyNvVideoCodec is a stand-in of the tests: nothing of this is a result of hardware")
-                    if book.wanted == RESULTS:
-                        say(
-                            "no GPU to check: a stand-in's records do not go where results are kept; name an --out"
-                        )
-                        return NO_GPU
                 book.keep()
     return 0
 
 
+def why_not(book: Book) -> str:
+    """Why there is nothing to check, one line; "" if there is. Marks the book if it is about a stand-in."""
+    gate = found(book.records, "environment", "gate")
+    if not gate:
+        return no_gpu(book.records)
+    book.fake = bool(gate[0]["fake"])
+    if book.fake:
+        say("PyNvVideoCodec is a stand-in of the tests: nothing of this is a result of hardware")
+    if book.fake and book.wanted == RESULTS:
+        return "a stand-in's records do not go where results are kept; name another file with --out"
+    return ""
+
+
 def no_gpu(records: Sequence[Record]) -> str:
-    """Why there is nothing to check, one line; "" if there is."""
-    if found(list(records), "environment", "gate"):
-        return ""
+    """What the probe says; where it does not say anything, what the step ``environment`` died of."""
     for verdict in found(list(records), "environment", "probe"):
         if verdict["problem"]:
             return f"{verdict['why']}: {verdict['fix']}"
-    failed = [
-        str(record["failed"]) for record in records if record["what"] in ("gate", "step") and "failed" in record
-    ]
-    return failed[0].splitlines()[0] if failed else "the first step told nothing"
+    failed = [record["failed"] for record in records if record["what"] in ("gate", "step") and "failed" in record]
+    return str(failed[0]).splitlines()[0] if failed else "the first step told nothing"
 
 
 def say(text: str) -> None:

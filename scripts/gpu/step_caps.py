@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gpu import driver, pynv
@@ -19,9 +20,9 @@ def run(check: Check) -> None:
         return
     package = pynv.load()
     check.part("context", lambda: {"seconds": _timed(driver.open_cuda)})
-    check.part("decoders", lambda: _decoders(package, check))
+    check.part("decoders", partial(_decoders, package, check))
     for codec, depth in _ASKED:
-        check.part("caps", lambda codec=codec, depth=depth: _caps(package, codec, depth), codec=codec, depth=depth)
+        check.part("caps", partial(_caps, package, codec, depth), codec=codec, depth=depth)
 
 
 def _timed(work: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gpu import pynv, reference
@@ -23,27 +24,27 @@ _LARGEST = (1920, 1088)
 def run(check: Check) -> None:
     session = Session()
     for name, unit in check.streams.exact.items():
-        check.part("case", lambda unit=unit: _case(session, unit), name=name, routed=name in ROUTED)
+        check.part("case", partial(_case, session, unit), name=name, routed=name in ROUTED)
     session.close()
     units = check.streams.exact
     big, small, other = units["1080p"], units["720p"], units["1088p"]
     package = pynv.load()
-    check.part("a-b-a keyed", lambda: _keyed([big, small, other, units["360p"], big, small] * 3))
-    check.part("a-b-a announced", lambda: _alternated(package, [big, small, big, small], announce=True))
-    check.part("a-b-a unannounced", lambda: _alternated(package, [big, small, big], announce=False))
-    check.part("same coded, other display", lambda: _alternated(package, [big, other, big], announce=False))
+    check.part("a-b-a keyed", partial(_keyed, [big, small, other, units["360p"], big, small] * 3))
+    check.part("a-b-a announced", partial(_alternated, package, [big, small, big, small], announce=True))
+    check.part("a-b-a unannounced", partial(_alternated, package, [big, small, big], announce=False))
+    check.part("same coded, other display", partial(_alternated, package, [big, other, big], announce=False))
     following = check.streams.sized[Codec.H264, 1080, MAIN_KB][-1]
-    check.part("frame held", lambda: _held(package, big, following))
-    check.part("left crop bare", lambda: _alternated(package, [units["left-crop"]], announce=False))
+    check.part("frame held", partial(_held, package, big, following))
+    check.part("left crop bare", partial(_alternated, package, [units["left-crop"]], announce=False))
     if "interlaced" in units:
-        check.part("interlaced bare", lambda: _alternated(package, [units["interlaced"]] * 2, announce=False))
+        check.part("interlaced bare", partial(_alternated, package, [units["interlaced"]] * 2, announce=False))
     for cut in _CUTS:
         broken = with_data(small, small.data[: int(cut * len(small.data))])
-        check.part("cut bare", lambda broken=broken: _broken(package, broken, small), share=cut)
-        check.part("cut", lambda broken=broken: _refused(broken, small), share=cut)
+        check.part("cut bare", partial(_broken, package, broken, small), share=cut)
+        check.part("cut", partial(_refused, broken, small), share=cut)
     noisy = with_data(small, damaged(small.data))
-    check.part("noise bare", lambda: _broken(package, noisy, small))
-    check.part("noise", lambda: _refused(noisy, small))
+    check.part("noise bare", partial(_broken, package, noisy, small))
+    check.part("noise", partial(_refused, noisy, small))
 
 
 def _case(session: Session, unit: AccessUnit) -> Mapping[str, Any]:

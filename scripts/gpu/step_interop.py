@@ -3,14 +3,15 @@ frame on the decoder's own stream without waiting first?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpu import driver, pynv, reference
 from gpu.check import Check
-from harvester.model import Codec
+from harvester.model import AccessUnit, Codec
 
 #: Frames of the race: enough for a fault of one in a thousand.
 _RACES = 2000
@@ -30,11 +31,15 @@ def run(check: Check) -> None:
         for explicit in (True, False):
             check.part(
                 "take",
-                lambda take=take, explicit=explicit: {"same": reference.same(take(package, unit, explicit), unit)},
+                partial(_taken, take, package, unit, explicit),
                 way=name,
                 explicit_stream=explicit,
             )
-    check.part("race", lambda: _race(package, check), needs_s=3)
+    check.part("race", partial(_race, package, check), needs_s=3)
+
+
+def _taken(take: Callable[..., np.ndarray], package: Any, unit: AccessUnit, explicit: bool) -> Mapping[str, Any]:
+    return {"same": reference.same(take(package, unit, explicit), unit)}
 
 
 def _decoder(package: Any, explicit: bool) -> tuple[pynv.Raw, int, driver.Cuda]:
@@ -44,11 +49,11 @@ def _decoder(package: Any, explicit: bool) -> tuple[pynv.Raw, int, driver.Cuda]:
     return pynv.Raw(package, Codec.H264, device_memory=True, stream=stream), stream, cuda
 
 
-def _shape(unit: Any) -> tuple[int, int]:
+def _shape(unit: AccessUnit) -> tuple[int, int]:
     return unit.stream.height * 3 // 2, unit.stream.width
 
 
-def _by_driver(package: Any, unit: Any, explicit: bool) -> np.ndarray:
+def _by_driver(package: Any, unit: AccessUnit, explicit: bool) -> np.ndarray:
     decoder, stream, cuda = _decoder(package, explicit)
     frame = decoder.decode(unit.data)[0]
     block = np.empty(_shape(unit), np.uint8)
@@ -57,7 +62,7 @@ def _by_driver(package: Any, unit: Any, explicit: bool) -> np.ndarray:
     return block
 
 
-def _by_unowned(package: Any, unit: Any, explicit: bool) -> np.ndarray:
+def _by_unowned(package: Any, unit: AccessUnit, explicit: bool) -> np.ndarray:
     import cupy
 
     decoder, stream, _ = _decoder(package, explicit)
@@ -70,7 +75,7 @@ def _by_unowned(package: Any, unit: Any, explicit: bool) -> np.ndarray:
     return block
 
 
-def _by_view(package: Any, unit: Any, explicit: bool) -> np.ndarray:
+def _by_view(package: Any, unit: AccessUnit, explicit: bool) -> np.ndarray:
     import cupy
 
     decoder, _, _ = _decoder(package, explicit)
@@ -79,7 +84,7 @@ def _by_view(package: Any, unit: Any, explicit: bool) -> np.ndarray:
     return np.concatenate([plane.reshape(-1, unit.stream.width) for plane in planes])
 
 
-def _by_cupy_dlpack(package: Any, unit: Any, explicit: bool) -> np.ndarray:
+def _by_cupy_dlpack(package: Any, unit: AccessUnit, explicit: bool) -> np.ndarray:
     import cupy
 
     decoder, _, _ = _decoder(package, explicit)
@@ -87,7 +92,7 @@ def _by_cupy_dlpack(package: Any, unit: Any, explicit: bool) -> np.ndarray:
     return block
 
 
-def _by_torch(package: Any, unit: Any, explicit: bool) -> np.ndarray:
+def _by_torch(package: Any, unit: AccessUnit, explicit: bool) -> np.ndarray:
     import torch
 
     decoder, _, _ = _decoder(package, explicit)
@@ -95,7 +100,7 @@ def _by_torch(package: Any, unit: Any, explicit: bool) -> np.ndarray:
     return block
 
 
-def _by_session(package: Any, unit: Any, explicit: bool) -> np.ndarray:
+def _by_session(package: Any, unit: AccessUnit, explicit: bool) -> np.ndarray:
     from harvester.decode.cuda import DeviceBench
     from harvester.decode.nvdec import Session
 

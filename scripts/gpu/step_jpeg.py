@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -29,14 +30,14 @@ def run(check: Check) -> None:
     seconds = 0.2 if check.quick else 2.0
     cores = len(os.sched_getaffinity(0))
     for threads in sorted({1, cores}):
-        check.part("cv2", lambda threads=threads: _host(pictures, threads, seconds), threads=threads)
+        check.part("cv2", partial(_host, pictures, threads, seconds), threads=threads)
     images = [jpeg.to_rgb(picture) for picture in pictures]
-    check.part("nvimgcodec likeness", lambda: _likeness(pictures[0], _Nv(images[:1], 1).encode()[0]))
+    check.part("nvimgcodec likeness", partial(_likeness, pictures[0], images[0]))
     for threads in _THREADS:
         for batch in _BATCHES if threads == 8 else (8,):
             check.part(
                 "nvimgcodec",
-                lambda batch=batch, threads=threads: _timed(_Nv(_filled(images, batch), threads).encode, seconds),
+                partial(_nvimgcodec, _filled(images, batch), threads, seconds),
                 needs_s=2 * seconds,
                 batch=batch,
                 threads=threads,
@@ -44,7 +45,7 @@ def run(check: Check) -> None:
     for batch in (1, 8):
         check.part(
             "torchvision",
-            lambda batch=batch: _timed(_torchvision(_filled(images, batch)), seconds),
+            partial(_torchvision, _filled(images, batch), seconds),
             needs_s=2 * seconds,
             batch=batch,
         )
@@ -89,12 +90,20 @@ class _Nv:
         return [bytes(stream) for stream in streams]
 
 
-def _torchvision(images: Sequence[np.ndarray]) -> Callable[[], list[bytes]]:
+def _nvimgcodec(images: Sequence[np.ndarray], threads: int, seconds: float) -> Mapping[str, Any]:
+    return _timed(_Nv(images, threads).encode, seconds)
+
+
+def _torchvision(images: Sequence[np.ndarray], seconds: float) -> Mapping[str, Any]:
     import torch
     from torchvision.io import encode_jpeg
 
     planar = [torch.from_numpy(image).permute(2, 0, 1).contiguous().cuda() for image in images]
-    return lambda: [bytes(data.cpu().numpy()) for data in encode_jpeg(planar, quality=QUALITY)]
+
+    def encode() -> list[bytes]:
+        return [bytes(data.cpu().numpy()) for data in encode_jpeg(planar, quality=QUALITY)]
+
+    return _timed(encode, seconds)
 
 
 def _timed(encode: Callable[[], Sequence[bytes]], seconds: float) -> Mapping[str, Any]:
@@ -108,8 +117,9 @@ def _timed(encode: Callable[[], Sequence[bytes]], seconds: float) -> Mapping[str
     return {"fps": round(done / took, 1), "cpu_ms_per_frame": round(1000 * cpu / done, 3), "bytes": len(data[0])}
 
 
-def _likeness(picture: Picture, data: bytes) -> Mapping[str, Any]:
+def _likeness(picture: Picture, image: np.ndarray) -> Mapping[str, Any]:
     """PSNR between what the two encoders' files show (dB); the datasets promise 45 at least."""
+    data = _Nv([image], threads=1).encode()[0]
     ours = _shown(jpeg.encode(picture, quality=QUALITY))
     return {"psnr_db": psnr(ours, _shown(data)), "bytes": len(data)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gpu import arms, reference
@@ -22,20 +23,20 @@ _ROUNDS = 50
 
 
 def run(check: Check) -> None:
-    check.part("refusal", lambda: {"why": _refusal()})
+    check.part("refusal", _refusal)
     for name, unit in check.streams.exact.items():
         if name not in ROUTED:
-            check.part("same", lambda unit=unit: _same(unit), name=name)
+            check.part("same", partial(_same, unit), name=name)
     unit = check.streams.exact["360p" if check.quick else "1080p"]
     for batch in _BATCHES[:1] if check.quick else _BATCHES:
-        check.part("kernel", lambda batch=batch: _kernel(unit, batch, quick=check.quick), batch=batch)
+        check.part("kernel", partial(_kernel, unit, batch, quick=check.quick), batch=batch)
     cells, sessions = Cells(check), best_sessions(check)
     units = check.streams.sized[(Codec.H264, 480, 50) if check.quick else (Codec.H264, 1080, MAIN_KB)]
     seconds = 0.2 if check.quick else 4.0
     for device, batch in ((True, 1), (True, 8), (False, 1)):
         cells.cell(
             "decode and measure",
-            lambda device=device, batch=batch: arms.measured(units, device_memory=device, batch=batch),
+            partial(arms.measured, units, device_memory=device, batch=batch),
             sessions,
             seconds,
             device=device,
@@ -43,10 +44,10 @@ def run(check: Check) -> None:
         )
 
 
-def _refusal() -> str:
+def _refusal() -> Mapping[str, Any]:
     from harvester.decode.cuda import refusal
 
-    return refusal()
+    return {"why": refusal()}
 
 
 def _same(unit: AccessUnit) -> Mapping[str, Any]:

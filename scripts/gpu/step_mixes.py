@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gpu import arms, driver, pynv
@@ -26,7 +27,7 @@ def run(check: Check) -> None:
             for device in (True, False):
                 cells.cell(
                     "hevc",
-                    lambda units=units, device=device: arms.raw(package, units, device_memory=device),
+                    partial(arms.raw, package, units, device_memory=device),
                     sessions,
                     seconds,
                     size_kb=size_kb,
@@ -36,7 +37,7 @@ def run(check: Check) -> None:
     for device in (True, False):
         cells.cell(
             "a decoder a size",
-            lambda device=device: arms.session(units, device_memory=device),
+            partial(arms.session, units, device_memory=device),
             sessions,
             seconds,
             first_turns=len(units),
@@ -44,7 +45,7 @@ def run(check: Check) -> None:
         )
         cells.cell(
             "one reconfigured",
-            lambda device=device: _reconfigured(package, units, device_memory=device),
+            partial(_reconfigured, package, units, device_memory=device),
             sessions,
             seconds,
             first_turns=len(units),

@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from gpu.check import Check
@@ -14,9 +15,9 @@ from gpu.streams import CASES, PICTURES, QUICK_CASES, Streams, exact_unit, scene
 
 def run(check: Check) -> None:
     streams: dict[str, Any] = {"exact": {}, "sized": {}}
-    check.part("exact", lambda: _exact(check, streams["exact"]))
+    check.part("exact", partial(_exact, check, streams["exact"]))
     _save(check, streams)
-    check.part("sized", lambda: _sized(check, streams["sized"]))
+    check.part("sized", partial(_sized, check, streams["sized"]))
     _save(check, streams)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gpu import arms, pynv
@@ -43,7 +44,7 @@ class _Grid:
         units = self.units(lines, size_kb)
         found = self.cells.cell(
             "cell",
-            lambda: arms.raw(self.package, units, latency=latency, device_memory=device),
+            partial(arms.raw, self.package, units, latency=latency, device_memory=device),
             sessions,
             self.cell_s,
             **kind,
@@ -73,7 +74,7 @@ def _compared(grid: _Grid) -> None:
     package, seconds, cell = grid.package, grid.goal_s, grid.cells.cell
     cell(
         "decode only",
-        lambda: arms.raw(package, units, latency=best["latency"], device_memory=device),
+        partial(arms.raw, package, units, latency=best["latency"], device_memory=device),
         sessions,
         seconds,
         latency=best["latency"],
@@ -83,7 +84,7 @@ def _compared(grid: _Grid) -> None:
         for threads in sorted({1, 7, sessions} if not grid.check.quick else {sessions}):
             cell(
                 "threaded decoder",
-                lambda: arms.threaded(package, path, device_memory=device),
+                partial(arms.threaded, package, path, device_memory=device),
                 threads,
                 seconds,
                 device=device,
@@ -91,12 +92,12 @@ def _compared(grid: _Grid) -> None:
     for memory in (True, False):
         cell(
             "session",
-            lambda memory=memory: arms.session(units, device_memory=memory),
+            partial(arms.session, units, device_memory=memory),
             sessions,
             seconds,
             device=memory,
         )
-    cell("libavcodec", lambda: arms.libavcodec(units), len(os.sched_getaffinity(0)), seconds)
+    cell("libavcodec", partial(arms.libavcodec, units), len(os.sched_getaffinity(0)), seconds)
 
 
 def _sizes(grid: _Grid) -> None:

@@ -27,7 +27,7 @@ def run(check: Check) -> None:
     seconds = 0.3 if check.quick else 3.0
     streams = {"1080p": check.streams.sized[Codec.H264, 1080, MAIN_KB], "mix": mixed(check)}
     cells = Cells(check)
-    check.part("damage", lambda: _damage(check.streams.exact["720p"]), needs_s=3)
+    check.part("damage", partial(_damage, check.streams.exact["720p"]), needs_s=3)
     for backend in BACKENDS:
         _measured(cells, backend, streams, seconds)
 
@@ -35,7 +35,7 @@ def run(check: Check) -> None:
 def _measured(cells: Cells, name: str, streams: Mapping[str, Sequence[AccessUnit]], seconds: float) -> None:
     """One backend: all streams, and once with pictures that are kept."""
     held: list[Any] = []
-    if not cells.check.part("open", lambda: _opening(name, held), needs_s=2, backend=name):
+    if not cells.check.part("open", partial(_opening, name, held), needs_s=2, backend=name):
         return
     backend = held[0]
     for stream, units in streams.items():
@@ -51,7 +51,7 @@ def _measured(cells: Cells, name: str, streams: Mapping[str, Sequence[AccessUnit
                 stream=stream,
                 kept_one_in=kept,
             )
-    cells.check.part("close", lambda: _closing(backend), needs_s=0, backend=name)
+    cells.check.part("close", partial(_closing, backend), needs_s=0, backend=name)
 
 
 def _opening(name: str, held: list[Any]) -> Mapping[str, Any]:

@@ -106,7 +106,7 @@ class TestWithoutGpu:
         kept = ROOT / "scripts" / "results" / "gpu_check.json"
         before = kept.read_bytes() if kept.exists() else b""
         done = command.run("--quick", "--out", str(kept))
-        assert done.returncode == 6 and "name an --out" in done.stderr
+        assert done.returncode == 6 and "name another file" in done.stderr
         assert (kept.read_bytes() if kept.exists() else b"") == before
 
 
