@@ -112,7 +112,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of records, replaced")
     parser.add_argument("--steps", type=lambda text: text.split(","), metavar="NAME,...", help="default: all")
     parser.add_argument("--quick", action="store_true", help="as little of each step as shows that it works")
-    parser.add_argument("--budget-s", type=float, default=TOTAL_S, help="time for all steps together (s)")
+    parser.add_argument(
+        "--budget-s",
+        type=float,
+        default=TOTAL_S,
+        help="time for all steps together (s); above the default, limits grow alike",
+    )
     options = parser.parse_args(arguments)
     try:
         options.steps = chosen(options.steps or [step.name for step in STEPS])

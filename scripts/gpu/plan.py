@@ -53,10 +53,12 @@ def chosen(names: Sequence[str]) -> tuple[Step, ...]:
 
 
 class Budget:
-    """Time that all steps share; a step gets no more than its own limit, nor than what is left."""
+    """Time that all steps share; a step gets no more than its own limit, nor than what is left. A total above
+    :data:`TOTAL_S` stretches the limits alike, for a slow machine."""
 
     def __init__(self, total_s: float = TOTAL_S) -> None:
         self._end = time.monotonic() + total_s
+        self._stretch = max(1.0, total_s / TOTAL_S)
 
     def left_s(self) -> float:
         """Never negative."""
@@ -65,4 +67,4 @@ class Budget:
     def allowance_s(self, step: Step) -> float:
         """What ``step`` may take if it begins now; 0 = there is no time for it."""
         left = self.left_s() - GRACE_S
-        return min(step.limit_s, left) if left > GRACE_S else 0.0
+        return min(step.limit_s * self._stretch, left) if left > GRACE_S else 0.0

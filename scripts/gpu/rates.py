@@ -13,9 +13,9 @@ from typing import Any
 Turn = Callable[[int], int]
 
 #: Longest wait for all threads to have opened what they work with (s).
-_OPEN_S = 30.0
+_OPEN_S = 60.0
 #: How much longer than asked for is waited for first frames (s).
-_LATE_S = 5.0
+_LATE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,11 +76,14 @@ class _Nv:
         self._held = [cupy.asarray(image) for image in images]
         self._images = [nvimgcodec.as_image(image) for image in self._held]
         self._encoder = nvimgcodec.Encoder(max_num_cpu_threads=threads)
-        self._params = nvimgcodec.EncodeParams(
-            quality_type=nvimgcodec.QualityType.QUALITY,
-            quality_value=QUALITY,
-            chroma_subsampling=nvimgcodec.ChromaSubsampling.CSS_420,
-        )
+        half = nvimgcodec.ChromaSubsampling.CSS_420
+        if hasattr(nvimgcodec, "QualityType"):
+            kind = nvimgcodec.QualityType.QUALITY
+            self._params = nvimgcodec.EncodeParams(
+                quality_type=kind, quality_value=QUALITY, chroma_subsampling=half
+            )
+        else:  # of older versions
+            self._params = nvimgcodec.EncodeParams(quality=QUALITY, chroma_subsampling=half)
 
     def encode(self) -> list[bytes]:
         """All images. Raises ValueError if one failed: the package prints a warning and gives None."""

@@ -37,6 +37,7 @@ class TestPlan:
         step = plan.Step("x", "", 20)
         assert plan.Budget(100).allowance_s(step) == 20
         assert 10 < plan.Budget(15).allowance_s(step) <= 15 - plan.GRACE_S
+        assert plan.Budget(2 * plan.TOTAL_S).allowance_s(step) == 40
         assert plan.Budget(plan.GRACE_S).allowance_s(step) == 0
 
     def test_environment_and_streams_are_always_there_and_first(self) -> None:
