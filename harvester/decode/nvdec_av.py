@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -30,7 +30,6 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from harvester import config
 from harvester.decode import keyframe
 from harvester.decode.annexb import check_parameter_sets
 from harvester.decode.backend import Backend, DecoderChoice, cores
@@ -42,6 +41,9 @@ from harvester.errors import MachineError, MediaError
 from harvester.model import AccessUnit, Codec, Picture, StreamInfo
 from harvester.stats import StageTimes
 from harvester.vision.measure import measure
+
+if TYPE_CHECKING:
+    from harvester import config
 
 #: Short name, as in the dataset's column ``decoder`` and in ``[decode] backend``.
 NAME = "nvdec-av"

@@ -378,7 +378,7 @@ def test_what_decodes_needs_no_package_that_only_a_configuration_does() -> None:
     absent = ("pydantic", "aiohttp", "click", "rich", "pyarrow", "twitchAPI", "streamlink", "jinja2")
     steps = [step.module for step in plan.STEPS]
     code = f"import sys, importlib\nfor name in {absent}: sys.modules[name] = None\n" + (
-        f"for name in {[*steps, 'harvester.decode.worker', 'harvester.decode.trial', 'harvester.decode.routing']}: "
+        f"for name in {[*steps, 'harvester.decode.worker', 'harvester.decode.trial', 'harvester.decode.routing', 'harvester.decode.nvdec_av']}: "
         "importlib.import_module(name)"
     )
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])}

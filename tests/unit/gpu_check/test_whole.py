@@ -19,15 +19,10 @@ from tests import fakes
 
 ROOT = Path(__file__).parents[3]
 
-#: The fake PyNvVideoCodec has no device memory: here host memory is called so. And a threaded decoder of nothing.
-_DEVICE_MEMORY = """
-import threading, time
-import PyNvVideoCodec as package
-
-create = package.CreateDecoder
-
-def create_decoder(*, usedevicememory=False, **settings):
-    return create(**settings)
+#: The fake PyNvVideoCodec has no threaded decoder: here is one that gives nothing, a hundred times a second.
+_THREADED_DECODER = """
+import time
+import PyNvVideoCodec
 
 class ThreadedDecoder:
     def __init__(self, path, buffer_size, *, use_device_memory=True):
@@ -41,7 +36,7 @@ class ThreadedDecoder:
     def reconfigure_decoder(self, path, start_frame=0):
         self.left = 3
 
-package.CreateDecoder, package.ThreadedDecoder = create_decoder, ThreadedDecoder
+PyNvVideoCodec.ThreadedDecoder = ThreadedDecoder
 """
 
 
@@ -66,9 +61,9 @@ def command(tmp_path: Path, driver_files: Path) -> Command:
     clean = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     site = tmp_path / "site"
     site.mkdir()
-    (site / "sitecustomize.py").write_text(_DEVICE_MEMORY)
+    (site / "sitecustomize.py").write_text(_THREADED_DECODER)
     paths = [str(site), fakes.environment()["PYTHONPATH"], str(fakes.FOLDER / "arrays")]
-    own = fakes.environment(engines=1) | {"PYTHONPATH": os.pathsep.join(paths)}
+    own = fakes.environment(engines=1, device=1) | {"PYTHONPATH": os.pathsep.join(paths)}
     return Command(tmp_path, clean | own | {"LD_LIBRARY_PATH": str(driver_files)})
 
 
