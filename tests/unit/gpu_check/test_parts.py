@@ -243,6 +243,11 @@ class TestStreams:
             assert block.shape == streams.shape_of(unit.stream) and reference.same(block, unit)
         assert not reference.same(reference.expected(units["720p"]), units["b-frames"])
 
+    def test_chroma_is_interleaved_as_nv12_has_it(self, units: dict[str, Any]) -> None:
+        with av.open(io.BytesIO(units["720p"].data), format="h264") as container:
+            frame = next(container.decode(video=0)).reformat(format="nv12")
+        np.testing.assert_array_equal(reference.expected(units["720p"]), frame.to_ndarray())
+
     def test_quick_runs_have_what_the_steps_ask_for(self) -> None:
         assert set(streams.QUICK_CASES) <= {case.name for case in streams.CASES}
         for quick in (True, False):
