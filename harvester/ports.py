@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -11,6 +11,7 @@ from harvester.model import (
     AccessUnit,
     Category,
     Clip,
+    Codec,
     Measurement,
     Picture,
     Rendition,
@@ -112,6 +113,10 @@ class Details(Protocol):
 
 class Resolver(Protocol):
     """Turns a source into its renditions."""
+
+    def offer(self, codecs: Collection[Codec]) -> None:
+        """From now on renditions in these codecs are wanted, and no others."""
+        ...
 
     async def renditions(self, source: Vod | Clip) -> Sequence[Rendition]:
         """All renditions offered. Raises SourceError (sub-only, gone, not-ready, region, broken)."""

@@ -2,6 +2,7 @@
 
     .venv/bin/python scripts/bench_harvest.py [--quality 1080p60,480p30] [--rtt-ms 40] [--mbps 300] [--cores 2]
                                               [--repeats 5] [--frames N] [--arms NAME,...] [--quick]
+                                              [--decoder auto|cpu|nvdec|nvdec-av]
                                               [--json scripts/results/bench_harvest.json]
 
 Makes VODs of ten minutes, once, from the package's footage (a few minutes; --cache says where), and serves them
@@ -41,6 +42,8 @@ from bench.rivals import missing
 from bench.telling import DEFAULT_MBPS, DEFAULT_RTT_MS, FLOORS_EVERYWHERE, Cell, table
 
 RESULTS = Path(__file__).parent / "results" / "bench_harvest.json"
+#: What may decode, in harvester and in the limit that decodes from memory.
+DECODERS = ("auto", "cpu", "nvdec", "nvdec-av")
 #: Asked of harvester where no number of frames is: more than there are.
 ALL = 1_000_000
 
@@ -106,7 +109,7 @@ def bench_quality(
     for count in options.cores:
         if count > len(available):
             raise SystemExit(f"there are {len(available)} cores")
-        settings = {"limit_s": options.limit_s, "frames": options.frames or ALL}
+        settings = {"limit_s": options.limit_s, "frames": options.frames or ALL, "decoder": options.decoder}
         with opened(quality, folder, scratch, available[:count], **settings) as bench:
             arms = verified(bench, chosen_arms(options.arms, left_out), left_out)
             for link in links:
@@ -135,6 +138,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--arms", type=_words, default=[*HARVESTERS, *LIMITS, *RIVALS], metavar="NAME,...")
     parser.add_argument("--limit-s", type=float, default=10, help="time for a rival in each repeat (s)")
+    parser.add_argument("--decoder", choices=DECODERS, default="auto", help="harvester's [decode] backend")
     parser.add_argument("--quick", action="store_true", help="one repeat, 3 s a rival")
     parser.add_argument("--cache", type=Path, default=cache, help="folder for the VODs")
     parser.add_argument("--json", type=Path, default=RESULTS)
@@ -175,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         {**machine(), **versions("av", "numpy", "opencv-python-headless")},
         repeats=options.repeats,
         limit_s=options.limit_s,
+        decoder=options.decoder,
         left_out=left_out,
         cells=[cell.document() for cell in cells],
     )

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,11 @@ def program(name: str) -> str:
 def ffmpeg() -> str:
     """Path of the ffmpeg program."""
     return program("ffmpeg")
+
+
+@pytest.fixture(scope="session")
+def driver_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with stand-ins of the NVIDIA driver's files, for :func:`tests.fakes.driver.machine`."""
+    from tests.fakes.driver import build
+
+    return build(tmp_path_factory.mktemp("driver"))

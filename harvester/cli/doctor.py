@@ -17,6 +17,8 @@ from harvester.cli.options import Terminal, common, loaded, terminal
 from harvester.clock import Clock
 from harvester.config import Config, Credentials, Loaded, credentials
 from harvester.decode import describe, thread_count
+from harvester.decode.devices import NO_GPU, GpuVerdict
+from harvester.decode.probe import probe
 from harvester.errors import FetchError, HarvesterError, MachineError, TryAgainLater
 from harvester.pipeline.outside import reach, require_rights
 from harvester.ports import RateHeadroom
@@ -24,6 +26,7 @@ from harvester.report.ending import PRECEDENCE
 from harvester.report.summary import looked_json
 from harvester.stats import RequestKind
 from harvester.store.classes import holds_dataset
+from harvester.text import printable
 from harvester.transport import Transport
 
 #: Least free disk space that is not worth a warning (bytes): some 10,000 frames of 720p.
@@ -32,6 +35,8 @@ DISK_FLOOR_BYTES = 2 << 30
 CLOCK_ERROR_S = 60.0
 #: A rate limit's bucket refills within this (s).
 BUCKET_S = 60.0
+#: Values of ``[decode] backend`` for which GPUs are looked for by the probe.
+ASK_FOR_GPUS = frozenset({"auto", "nvdec"})
 #: Longest answer read of an endpoint that is only asked whether it is there (bytes).
 ANSWER_BYTES = 1 << 20
 
@@ -75,7 +80,7 @@ def _checks(loaded_config: Loaded, out: Path) -> Iterator[Check]:
     yield Check("configuration", "ok", str(loaded_config.path or "built-in defaults"))
     yield _rights(config)
     yield from _twitch(config)
-    yield _decoder(config)
+    yield from _decoder(config)
     yield _directory(out)
     yield _disk(out)
 
@@ -147,12 +152,29 @@ def _clock(config: Config, headroom: RateHeadroom) -> Check:
     return Check("clock", "warning", f"about {off_s:.0f} s away from the service's", fix)
 
 
-def _decoder(config: Config) -> Check:
+def _decoder(config: Config) -> Iterator[Check]:
+    """What a run would decode with, and why; then each GPU of it."""
+    backend = config.decode.backend
+    gpus = probe() if backend in ASK_FOR_GPUS else None
     try:
         chosen = describe(config.decode)
     except HarvesterError as error:
-        return Check("decoder", "failed", config.decode.backend, str(error), error.exit_code)
-    return Check("decoder", "ok", f"{chosen}, {thread_count(config.decode)} threads")
+        why, fix = (f"{backend}: {gpus.why}", gpus.fix) if gpus else (backend, str(error))
+        yield Check("decoder", "failed", why, fix, error.exit_code)
+        return
+    threads = f", {thread_count(config.decode)} threads" if chosen.name == "cpu" else ""
+    lacking = gpus if gpus and not gpus.usable else None
+    state = "warning" if lacking and lacking.problem not in NO_GPU else "ok"
+    yield Check("decoder", state, f"{chosen}{threads}", lacking.fix if lacking else "")
+    if gpus and gpus.usable:
+        yield from _gpus(gpus)
+
+
+def _gpus(verdict: GpuVerdict) -> Iterator[Check]:
+    for device in verdict.devices:
+        yield Check(f"GPU {printable(device.selector)}", "ok", str(device))
+    if verdict.why:
+        yield Check("GPU", "warning", f"not used: {verdict.why}", verdict.fix)
 
 
 def _directory(out: Path) -> Check:

@@ -19,7 +19,6 @@ from harvester.cli.options import Terminal, asked, common, wanted
 from harvester.cli.progress import show
 from harvester.clock import Clock
 from harvester.config import Config, Credentials, credentials
-from harvester.decode import describe
 from harvester.errors import HarvesterError, MachineError
 from harvester.model import Category
 from harvester.pipeline.harvest import Harvest, Store
@@ -72,7 +71,7 @@ def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunRepo
 async def _harvest(session: _Session, secret: Credentials) -> RunReport:
     """A dataset that is there is opened before Twitch is asked; a new one when it is known what comes into it."""
     async with reach(session.config, secret, session.clock) as outside:
-        harvest = Harvest(session.config, outside, session.run_id)
+        harvest = Harvest(session.config, outside, session.run_id, session.term.say)
         with _signals(harvest), ExitStack() as stack:
             opened = stack.enter_context(_begun(session, harvest)) if holds_dataset(session.out) else None
             error = None
@@ -89,7 +88,7 @@ async def _harvest(session: _Session, secret: Credentials) -> RunReport:
 def _begun(session: _Session, harvest: Harvest) -> Iterator[OpenDataset]:
     """The run's dataset, with the run in its books."""
     with open_dataset(session.out, session.clock) as opened:
-        session.term.say(f"run {session.run_id}: decoder {describe(session.config.decode)}")
+        session.term.say(f"run {session.run_id}")
         opened.ledger.begin_run(session.run_id, session.clock.start, rules_record(harvest.rules))
         yield opened
 
@@ -121,7 +120,6 @@ def _ended(
         traffic=traffic,
         times=harvest.times,
         seconds=session.clock.elapsed_s(),
-        decoder=str(describe(session.config.decode)),
     )
     if opened is None:
         return conclude(ending, session.config.run)

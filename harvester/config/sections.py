@@ -233,7 +233,7 @@ class Fetch(_Section):
 class Decode(_Section):
     """Which decoder, and how many threads."""
 
-    backend: Literal["auto", "cpu"] = "auto"
+    backend: Literal["auto", "nvdec", "nvdec-av", "cpu"] = "auto"
     threads: Count = 0
 
 

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from harvester.errors import ConfigError
 from harvester.text import printable, redact
@@ -18,6 +19,10 @@ Origin = Mapping[tuple[str, ...], str]
 #: Similarity (difflib ratio) from which a valid name is offered for an unknown one: "radios" for "radius" is
 #: 0.83, "jpg_quality" for "jpeg_quality" 0.96, "frames" for "max_frames" 0.75, unrelated words of the file < 0.5.
 NEAR = 0.6
+
+#: The same for a value, all valid ones of which are told anyway: "nvdc" and "NVDEC" are meant as "nvdec", but
+#: "gpu", at 0.67, is not meant as "cpu".
+_NEAR_VALUE = 0.7
 
 #: Longest message of a failed check, in characters: the list of valid values of a choice must fit.
 _REASON_CHARS = 300
@@ -49,10 +54,20 @@ def explain(error: ValidationError, origin: Origin) -> ConfigError:
     first = error.errors(include_url=False)[0]
     location = tuple(str(part) for part in first["loc"])
     reason = _PLAIN_WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    reason = printable(reason, _REASON_CHARS) + _meant(first)
     name = f"[{location[0]}]"
     if len(location) > 1:
         name += f" {location[1]} = {_shown(first['input'])}"
-    return ConfigError(f"{_place(location, origin)}: {name}: {printable(reason, _REASON_CHARS)}")
+    return ConfigError(f"{_place(location, origin)}: {name}: {reason}")
+
+
+def _meant(failed: ErrorDetails) -> str:
+    """Tail of an error about one of a few values: the one that was probably meant."""
+    if failed["type"] not in ("literal_error", "enum") or not isinstance(failed["input"], str):
+        return ""
+    values = re.findall(r"'([^']*)'", failed["ctx"]["expected"])
+    near = difflib.get_close_matches(failed["input"].lower(), values, n=1, cutoff=_NEAR_VALUE)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _shown(value: object) -> str:

@@ -1,68 +1,84 @@
-"""Bytes to measured pixels: one access unit in, one picture out, behind one door whatever does the work.
+"""Bytes to measured pixels: one access unit in, one measured look out, behind one door whatever does the work.
 
-:func:`open_decoder` gives a decoder that one thread keeps for the run; :func:`describe` says which one it is and
-why. A picture with the slightest known damage is an error, never a neighbour or a grey patch.
+:func:`open_backend` gives what ``[decode] backend`` asks for, for a whole run; :func:`describe` says which
+it would be and why. A picture with the slightest known damage is an error, never a neighbour or a grey patch.
 Importing this package loads no codec library; opening a decoder does.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harvester import config
-from harvester.model import Codec
+from harvester.decode.backend import Backend, DecoderChoice, cores, cpu_backend, cpu_choice
+from harvester.decode.devices import GpuVerdict
+from harvester.errors import MachineError
 from harvester.ports import Decoder
 from harvester.stats import StageTimes
 
+if TYPE_CHECKING:
+    from harvester import config
 
-@dataclass(frozen=True, slots=True)
-class DecoderChoice:
-    """Which decoder a run uses: ``name`` is the dataset's column ``decoder``, ``engine`` what is behind it."""
+__all__ = ["Backend", "DecoderChoice", "describe", "open_backend", "open_decoder", "thread_count"]
 
-    name: str
-    engine: str
-    why: str
+#: Most memory of held pictures in a GPU's worker where the run sets none: that of [fetch] window_mb.
+HELD_BYTES = 192 << 20
 
-    def __str__(self) -> str:
-        return f"{self.name} ({self.engine}): {self.why}"
+#: The value of ``[decode] backend`` that needs no PyNvVideoCodec, and so not the probe's proof either.
+_THROUGH_AV = "nvdec-av"
 
 
-def open_decoder(settings: config.Decode, times: StageTimes | None = None) -> Decoder:
-    """A decoder as ``[decode] backend`` asks for. It belongs to one thread at a time; the caller closes it.
+def open_backend(
+    settings: config.Decode, times: StageTimes | None = None, *, held_bytes: int = HELD_BYTES
+) -> Backend:
+    """The decoders of a run, as ``[decode] backend`` asks for. Blocks: it may ask a driver and start processes.
 
-    ``times`` is told how long it decodes and measures.
+    ``times`` is told how long they decode and measure. ``held_bytes``: most memory that pictures of looks may take
+    in a GPU's worker. Raises :class:`MachineError` if what is forced is not there.
     """
-    from harvester.decode.cpu import CpuDecoder
+    if settings.backend == _THROUGH_AV:
+        from harvester.decode.nvdec_av import av_backend
 
-    del settings  # every value of [decode] backend means the CPU as long as there is no other backend
-    return CpuDecoder(times)
+        return av_backend(settings, times)
+    verdict = _verdict(settings)
+    if verdict.usable:
+        from harvester.decode.routing import gpu_backend
+
+        return gpu_backend(settings, times, verdict, held_bytes)
+    return cpu_backend(settings, times, cpu_choice(settings, verdict.why))
 
 
 def describe(settings: config.Decode) -> DecoderChoice:
-    """What :func:`open_decoder` opens for these settings, and why."""
-    from harvester.decode.cpu import NAME, library
+    """What :func:`open_backend` opens for these settings, and why. Raises what that raises; starts nothing."""
+    if settings.backend == _THROUGH_AV:
+        from harvester.decode.nvdec_av import av_choice
 
-    forced = settings.backend == NAME
-    return DecoderChoice(
-        NAME, library(), "forced by [decode] backend" if forced else "no GPU backend in this version"
-    )
+        return av_choice()
+    verdict = _verdict(settings)
+    if verdict.usable:
+        from harvester.decode.routing import gpu_choice
+
+        return gpu_choice(settings, verdict)
+    return cpu_choice(settings, verdict.why)
 
 
-def supported_codecs(settings: config.Decode) -> frozenset[Codec]:
-    """The codecs that :func:`open_decoder` can decode here: what may be asked of Twitch."""
-    from harvester.decode.cpu import supported
+def _verdict(settings: config.Decode) -> GpuVerdict:
+    """What the probe says, where it is to be asked. Raises MachineError if there is no GPU and one is forced."""
+    if settings.backend == "cpu":
+        return GpuVerdict((), "not-wanted", "the CPU is forced")
+    from harvester.decode.probe import probe
 
-    del settings
-    return supported()
+    verdict = probe()
+    if settings.backend != "auto" and not verdict.usable:
+        said = f"[decode] backend = {settings.backend!r}, but no GPU can be used: {verdict.why} ({verdict.fix})"
+        raise MachineError(said, reason="no-gpu")
+    return verdict
+
+
+def open_decoder(settings: config.Decode, times: StageTimes | None = None) -> Decoder:
+    """One decoder of a backend of its own, for one thread; closing it closes the backend."""
+    return open_backend(settings, times).alone()
 
 
 def thread_count(settings: config.Decode) -> int:
-    """Decoder threads of a run: ``[decode] threads``, or one for each core this process may use."""
-    return settings.threads or _cores()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Threads of a run that decodes on the CPU: ``[decode] threads``, or one for each core."""
+    return settings.threads or cores()

@@ -1,8 +1,9 @@
-"""What is checked of an Annex B access unit before libavcodec sees it, because libavcodec would not tell.
+"""What is checked of an Annex B access unit before a decoder sees it, because the decoder would not tell.
 
-Two things pass it silently. A slice may name a parameter set that this unit does not carry: a decoder that lives
-for many streams may still have one of that number, of another stream, and decodes with it. And an HEVC slice may
-be cut: past its end libavcodec reads zeros, which is a valid way to go on, to the last block of the picture.
+A slice may name a parameter set that this unit does not carry: a decoder that lives for many streams may still
+have one of that number, of another stream, and decodes with it. An HEVC slice may be cut: past its end libavcodec
+reads zeros, which is a valid way to go on, to the last block of the picture. And a picture that needs others may
+come out of a GPU as if it were whole: libavcodec refuses it, of NVDEC nothing says that it does.
 Clauses are of ITU-T H.264 and H.265.
 """
 
@@ -28,7 +29,7 @@ _START_CODE = b"\x00\x00\x01"
 #: Bytes of a NAL unit that the headers read here can take, emulation prevention included.
 _HEADER_BYTES = 64
 
-_H264_SPS, _H264_PPS, _H264_SLICES = 7, 8, frozenset((1, 2, 5))
+_H264_SPS, _H264_PPS, _H264_SLICES, _H264_I = 7, 8, frozenset((1, 2, 5)), frozenset((2, 7))  # table 7-6
 _HEVC_SPS, _HEVC_PPS, _HEVC_SLICES, _HEVC_IRAP = 33, 34, range(32), range(16, 24)
 
 
@@ -65,7 +66,10 @@ def with_slice_ends(data: bytes) -> bytes:
 
 
 def check_parameter_sets(codec: Codec, data: bytes) -> None:
-    """Raise :class:`MediaError` (corrupt) unless every slice's parameter sets are in this very access unit."""
+    """Raise :class:`MediaError` (corrupt) unless this very access unit has all that its slices need.
+
+    That is their parameter sets; and none of them may predict from another picture.
+    """
     sets, pictures, slices = set[int](), dict[int, int](), set[int]()
     read = _read_h264 if codec is Codec.H264 else _read_hevc
     for start, end in nal_units(data):
@@ -87,7 +91,8 @@ def _read_h264(unit: bytes, sets: set[int], pictures: dict[int, int], slices: se
         pictures[number] = bits.ue()
     elif kind in _H264_SLICES:
         bits = _Bits(unit[1:])
-        bits.ue(), bits.ue()  # 7.3.3: first_mb_in_slice, slice_type
+        bits.ue()  # 7.3.3: first_mb_in_slice
+        _check_intra(bits.ue() in _H264_I)
         slices.add(bits.ue())
 
 
@@ -100,9 +105,15 @@ def _read_hevc(unit: bytes, sets: set[int], pictures: dict[int, int], slices: se
         number = bits.ue()
         pictures[number] = bits.ue()
     elif kind in _HEVC_SLICES:
+        _check_intra(kind in _HEVC_IRAP)
         bits = _Bits(unit[2:])
-        bits.u(2 if kind in _HEVC_IRAP else 1)  # 7.3.6.1: first_slice_segment_in_pic, no_output_of_prior_pics
+        bits.u(2)  # 7.3.6.1: first_slice_segment_in_pic, no_output_of_prior_pics
         slices.add(bits.ue())
+
+
+def _check_intra(intra: bool) -> None:
+    if not intra:
+        raise MediaError("the picture needs others", reason="corrupt")
 
 
 def _hevc_sps_number(bits: _Bits) -> int:

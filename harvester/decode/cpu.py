@@ -46,7 +46,8 @@ MAX_PIXELS = 7680 * 4320
 _DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d"}
 _ANNEX_B = frozenset((Codec.H264, Codec.HEVC))
 
-_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode", "max_pixels": str(MAX_PIXELS)}
+#: Of every codec context: what a parser notices is an error.
+OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode", "max_pixels": str(MAX_PIXELS)}
 
 _PLANAR = re.compile(r"(?:yuvj?(?P<chroma>4\d\d)p|gray)(?P<depth>9|1\d)?(?:le)?")
 
@@ -105,7 +106,7 @@ class CpuDecoder:
             check_parameter_sets(stream.codec, data)
         if stream.codec is Codec.HEVC:
             data = with_slice_ends(data)
-        views = _views(_only_frame(self._context(stream.codec), data), stream)
+        views = _views(only_frame(self._context(stream.codec), data), stream)
         if stream.codec is Codec.HEVC:
             _check_complete(views, stream)
         planes = [view.copy() for view in views]
@@ -126,7 +127,7 @@ def _open(codec: Codec) -> VideoCodecContext:
     context = cast(VideoCodecContext, CodecContext.create(_DECODERS[codec], "r"))
     context.thread_count = 1  # pictures run in parallel, not slices of one
     context.flags |= Flags.unaligned  # else a left crop is rounded down to what SIMD likes
-    context.options = dict(_OPTIONS)
+    context.options = dict(OPTIONS)
     return context
 
 
@@ -135,7 +136,7 @@ def _check_size(stream: StreamInfo) -> None:
         raise MediaError(f"picture of {stream.coded_width}x{stream.coded_height}", reason="unsupported-codec")
 
 
-def _only_frame(context: VideoCodecContext, data: bytes) -> VideoFrame:
+def only_frame(context: VideoCodecContext, data: bytes) -> VideoFrame:
     """The frame of one access unit; the context is flushed, ready for a unit of another stream.
 
     A picture that needs others, or a field without its second, is not given out at all.

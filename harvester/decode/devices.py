@@ -9,6 +9,9 @@ from harvester.model import Codec, StreamInfo
 #: Luma samples of a macroblock's side; NVIDIA counts a picture's size in them whatever the codec.
 _MACROBLOCK = 16
 
+#: Problems of a verdict on machines that mostly have no GPU at all; the others are those of one that is there.
+NO_GPU = frozenset({"platform", "package", "driver"})
+
 
 @dataclass(frozen=True, slots=True)
 class CodecCaps:
@@ -50,12 +53,22 @@ class GpuDevice:
         """Decoder engines of this GPU."""
         return max((caps.engines for caps in self.caps), default=0)
 
+    def __str__(self) -> str:
+        """Such as ``NVIDIA H200, 7 engines: h264 8 bit, hevc 8 and 10 bit``."""
+        engines = f"{self.engines} engine{'s' * (self.engines != 1)}"
+        depths: dict[Codec, list[str]] = {}
+        for caps in self.caps:
+            if caps.supported:
+                depths.setdefault(caps.codec, []).append(str(caps.bit_depth))
+        codecs = ", ".join(f"{codec} {' and '.join(bits)} bit" for codec, bits in depths.items())
+        return f"{self.name}, {engines}: {codecs}"
+
     def refusal(self, stream: StreamInfo) -> str:
         """Why this GPU must not be given such a picture, as a slug; "" if it may.
 
-        codec | bit-depth | chroma | size: the hardware's limits. crop: its copy starts at the coded picture's
-        corner, so a left or top crop would give another picture (invariants §2). interlaced: a packet holds one
-        field there.
+        codec | bit-depth | chroma | size: the hardware's limits, and odd sizes, for which the library rounds width
+        up and chroma down (AV1 alone has them). crop: its copy starts at the coded picture's corner, so a left or
+        top crop would give another picture (invariants §2). interlaced: a packet holds one field there.
         """
         depths = {caps.bit_depth: caps for caps in self.caps if caps.codec is stream.codec and caps.supported}
         if not depths:
@@ -64,7 +77,8 @@ class GpuDevice:
             return "bit-depth"
         if stream.chroma != "420":
             return "chroma"
-        if not depths[stream.bit_depth].takes_size(stream.coded_width, stream.coded_height):
+        odd = stream.width % 2 or stream.height % 2
+        if odd or not depths[stream.bit_depth].takes_size(stream.coded_width, stream.coded_height):
             return "size"
         if stream.crop[0] or stream.crop[1]:
             return "crop"
@@ -73,7 +87,10 @@ class GpuDevice:
 
 @dataclass(frozen=True, slots=True)
 class GpuVerdict:
-    """What the probe found: GPUs that decode, or why there is none (``problem``, a slug) and what to do."""
+    """What the probe found: GPUs that decode, or why there is none (``problem``, a slug) and what to do.
+
+    With devices ``why`` and ``fix`` are of other GPUs that were tried as well and do not decode, else "".
+    """
 
     devices: tuple[GpuDevice, ...] = ()
     problem: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from harvester.clock import Clock
 from harvester.config import Config
-from harvester.decode import supported_codecs, thread_count
+from harvester.decode import Backend, open_backend
 from harvester.errors import HarvesterError, TryAgainLater, UnknownCategory, first_cause
 from harvester.model import Category, Source
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
@@ -24,7 +25,7 @@ from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
 from harvester.pipeline.window import Window
-from harvester.pipeline.work import Decoders, OpenSources, Worker
+from harvester.pipeline.work import OpenSources, Worker
 from harvester.ports import Catalog, Details, Resolver
 from harvester.sampling.plan import plan_visits
 from harvester.stats import StageTimes, Traffic
@@ -70,16 +71,24 @@ class Harvested:
 
     books: dict[str, CategoryBooks] = field(default_factory=dict)
     errors: list[HarvesterError] = field(default_factory=list)
-    decoder: str = ""
+    decoder: str = ""  # which ran, and why; "" if none was needed
+    fallbacks: Counter[str] = field(default_factory=Counter)  # pictures that a GPU did not decode, by reason
+    notes: list[str] = field(default_factory=list)  # what changed how it decoded
 
 
 class Harvest:
-    """One run: ``discover``, then ``run``. ``result`` may be read while it runs; ``stop`` ends it early."""
+    """One run: ``discover``, then ``run``. ``result`` may be read while it runs; ``stop`` ends it early.
 
-    def __init__(self, config: Config, outside: Outside, run_id: str) -> None:
+    ``tell`` is given lines about the run as it goes.
+    """
+
+    def __init__(
+        self, config: Config, outside: Outside, run_id: str, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._config = config
         self._outside = outside
         self._run_id = run_id
+        self._tell = tell
         self.stop = Stop()
         self.times = StageTimes()
         self.result = Harvested()
@@ -108,16 +117,31 @@ class Harvest:
         """Harvest. Raises HarvesterError when nothing can be done at all; else errors are in the result."""
         self._open_books(store.ledger, categories, request.frames)
         self._resumed = store.ledger.listed_by_killed_runs(self._outside.clock.start - RESUMED_WITHIN)
-        decoders = Decoders(self._config, self.times)
-        self.result.decoder = decoders.name
-        executor = ThreadPoolExecutor(thread_count(self._config.decode), thread_name_prefix="decode")
+        entries = [store.sink.label(category) for category in categories]  # label ids in the order asked
+        if all(books.met for books in self.result.books.values()):
+            return self.result
+        backend = await self._open_backend()
+        executor = ThreadPoolExecutor(backend.threads, thread_name_prefix="decode")
         try:
-            await self._harvest(store, request, decoders, executor)
+            await self._harvest(store, request, entries, backend, executor)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
-            decoders.close()
+            self._close_backend(backend)
             self._recount(store.ledger)
         return self.result
+
+    async def _open_backend(self) -> Backend:
+        """What decodes in this run. A driver or a process may take its time: others go on meanwhile."""
+        held_bytes = self._config.fetch.window_mb << 20
+        backend = await asyncio.to_thread(open_backend, self._config.decode, self.times, held_bytes=held_bytes)
+        self.result.decoder = str(backend.choice)
+        self._tell(f"decoder {backend.choice}")
+        return backend
+
+    def _close_backend(self, backend: Backend) -> None:
+        backend.close()
+        self.result.fallbacks = backend.fallbacks.counts
+        self.result.notes.extend(backend.fallbacks.events)
 
     def _open_books(self, ledger: Ledger, categories: Sequence[Category], frames: int | None) -> None:
         for category in categories:
@@ -134,11 +158,16 @@ class Harvest:
             self.result.books[category_id].count(verdict, reason, due=due, n=n)
 
     async def _harvest(
-        self, store: Store, request: Request, decoders: Decoders, executor: ThreadPoolExecutor
+        self,
+        store: Store,
+        request: Request,
+        entries: Sequence[ClassEntry],
+        backend: Backend,
+        executor: ThreadPoolExecutor,
     ) -> None:
         outside, config = self._outside, self._config
-        codecs = supported_codecs(config.decode)
-        opener = Opener(outside.resolver, outside.transport, config.sample, codecs, store.ledger)
+        outside.resolver.offer(backend.codecs)
+        opener = Opener(outside.resolver, outside.transport, config.sample, backend.codecs, store.ledger)
         sources = OpenSources(opener, SecondLook(outside.catalog, store.ledger, outside.clock))
         publisher = Publisher(store.sink, self.times)
         lister = Lister(
@@ -148,7 +177,7 @@ class Harvest:
         stage = Stage(
             ledger=store.ledger,
             lister=lister,
-            worker=Worker(sources, executor, decoders, self.times),
+            worker=Worker(sources, executor, backend, self.times),
             sources=sources,
             window=Window(config.fetch.window_frames, config.fetch.window_mb << 20),
             publisher=publisher,
@@ -162,7 +191,7 @@ class Harvest:
             async with asyncio.TaskGroup() as group:
                 publishing = group.create_task(publisher.run())
                 try:
-                    await self._all_categories(stage, store, request)
+                    await self._all_categories(stage, store, request, entries)
                 finally:  # what one category decided stays, whatever ended another
                     if not publishing.done():
                         await publisher.finish()
@@ -173,11 +202,12 @@ class Harvest:
             timer.cancel()
             await sources.close()
 
-    async def _all_categories(self, stage: Stage, store: Store, request: Request) -> None:
+    async def _all_categories(
+        self, stage: Stage, store: Store, request: Request, entries: Sequence[ClassEntry]
+    ) -> None:
         """Work on the categories, a few at once, in the order asked."""
         turn = asyncio.Semaphore(CATEGORIES_AT_ONCE)
         categories = [books.category for books in self.result.books.values()]
-        entries = [store.sink.label(category) for category in categories]  # label ids in the order asked
 
         async def one(category: Category, entry: ClassEntry) -> None:
             async with turn:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from harvester.clock import Clock
 from harvester.config import Config, Credentials
-from harvester.decode import supported_codecs
 from harvester.errors import ConfigError
 from harvester.model import Source
 from harvester.pipeline.harvest import Outside, Store
@@ -123,14 +122,12 @@ async def reach(
     require_rights(config)
     traffic = Traffic() if traffic is None else traffic
     limits = SharedLimits.of(config.fetch)
-    codecs = supported_codecs(config.decode)
     gql_limit = RateLimit(config.fetch.gql_requests_per_s)
     resolver = StreamlinkResolver(
         config.endpoints,
         config.fetch,
         traffic,
         clock,
-        supported_codecs=codecs,
         gql_limit=gql_limit,
         limits=limits,
         kinds=config.discover.source_types,

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 
-from harvester.config import Config
-from harvester.decode import open_decoder
+from harvester.decode import Backend
 from harvester.errors import FetchError, SourceError, TargetError
 from harvester.model import AccessUnit, Rank, Source
 from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.opening import Located, Opener, OpenSource
-from harvester.ports import Decoder, Look
+from harvester.ports import Look
 from harvester.sampling.plan import Visit
 from harvester.stats import StageTimes, Wait
 
@@ -120,10 +118,10 @@ def _key(source: Source) -> tuple[str, str, str]:
 class Worker:
     """Takes targets through fetch, decode and measurement; decoding runs in the executor's threads."""
 
-    def __init__(self, sources: OpenSources, executor: Executor, decoders: Decoders, times: StageTimes) -> None:
+    def __init__(self, sources: OpenSources, executor: Executor, backend: Backend, times: StageTimes) -> None:
         self._sources = sources
         self._executor = executor
-        self._decoders = decoders
+        self._backend = backend
         self._times = times
 
     async def take(self, visit: Visit, place: int, taken: Callable[[], None]) -> Result:
@@ -161,32 +159,4 @@ class Worker:
 
     def _look(self, unit: AccessUnit, turn: Wait) -> Look:
         turn.end()
-        return self._decoders.mine().look(unit)
-
-
-class Decoders:
-    """One decoder a thread, made when the thread first needs it, all closed together."""
-
-    def __init__(self, config: Config, times: StageTimes) -> None:
-        self._config = config.decode
-        self._times = times
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._all: list[Decoder] = []
-        self.name = config.decode.backend if config.decode.backend != "auto" else "cpu"
-
-    def mine(self) -> Decoder:
-        """This thread's decoder."""
-        decoder: Decoder | None = getattr(self._local, "decoder", None)
-        if decoder is None:
-            decoder = open_decoder(self._config, self._times)
-            self._local.decoder = decoder
-            with self._lock:
-                self._all.append(decoder)
-        return decoder
-
-    def close(self) -> None:
-        """Release all decoders; their threads must be done."""
-        for decoder in self._all:
-            decoder.close()
-        self._all.clear()
+        return self._backend.decoder().look(unit)

@@ -29,7 +29,6 @@ class Ending:
     traffic: Traffic
     times: StageTimes
     seconds: float
-    decoder: str
 
 
 def conclude(
@@ -39,7 +38,7 @@ def conclude(
     code = exit_code(ending, run)
     books = list(ending.harvested.books.values())
     errors = [*([ending.error] if ending.error else []), *ending.harvested.errors]
-    notes = (f"stopped: {ending.stop.reason}",) if ending.stop.asked else ()
+    stopped = (f"stopped: {ending.stop.reason}",) if ending.stop.asked else ()
     dropped = sum((entry.dropped for entry in books), Counter[str]())
     failed = sum((entry.failed for entry in books), Counter[str]())
     kept, pending = sum(entry.kept for entry in books), sum(entry.pending for entry in books)
@@ -48,7 +47,7 @@ def conclude(
         status=status(ending, code, kept),
         exit_code=code,
         dataset=str(dataset or ""),
-        decoder=ending.decoder,
+        decoder=ending.harvested.decoder,
         seconds=ending.seconds,
         planned=kept + dropped.total() + failed.total() + pending,
         kept=kept,
@@ -62,7 +61,8 @@ def conclude(
         waits=dict(ending.times.wait_s),
         held_up=dict(ending.times.held_up_s),
         contact_sheet=str(contact_sheet) if contact_sheet else "",
-        notes=notes,
+        fallbacks=ending.harvested.fallbacks,
+        notes=(*ending.harvested.notes, *stopped),
         errors=tuple(str(error) for error in errors),
     )
 

@@ -105,7 +105,8 @@ class RunReport:
     status: str  # done | bounded | partial | interrupted | failed
     exit_code: int
     dataset: str  # its directory; "" when none was opened
-    decoder: str = ""  # which ran, and why
+    decoder: str = ""  # which ran, and why; "" if none was needed
+    fallbacks: Counts = field(default_factory=dict)  # pictures that the CPU decoded in a GPU's stead, by reason
     seconds: float = 0.0
     planned: int = 0
     kept: int = 0
@@ -154,7 +155,7 @@ class RunReport:
     def to_json(self) -> str:
         """The contract's object: one line, ASCII, no secret in a message. Zero counts are left out of mappings."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name in ("dropped", "failed", "removed", "requests", "bytes"):
+        for name in ("dropped", "failed", "removed", "requests", "bytes", "fallbacks"):
             values[name] = _plain(values[name])
         for name in ("stages", "waits", "held_up"):
             values[name] = {stage: round(seconds, 3) for stage, seconds in values[name].items()}
@@ -271,6 +272,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
         ("received", _by_kind(_size(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),
         ("decoder", printable(report.decoder, MESSAGE_CHARS)),
+        ("on the CPU", _reasons(report.fallbacks) if report.fallbacks else ""),
         ("stages", stages_text(report.stages, mean_queues(report.waits, report.seconds))),
         ("bound by", "" if report.had_nothing_to_do else bound_text(report.held_up)),
         ("dataset", printable(report.dataset, PATH_CHARS)),

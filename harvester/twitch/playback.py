@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 class StreamlinkResolver:
     """A :class:`harvester.ports.Resolver`, used as ``async with StreamlinkResolver(...) as resolver``.
 
-    ``supported_codecs``: what the decoder at hand reads, of ``h264``, ``hevc``, ``av1``; usher offers no others.
+    Usher offers H.264 alone until :meth:`offer` is told of more.
     ``gql_limit``: the pace of all GQL questions of a run, where others ask too; None = alone.
     ``limits``: what it shares with the run's other clients. ``kinds``: of the sources that the run opens; while
     Twitch still gives one of them, its refusal of the other does not end the run. Raises :class:`ConfigError` if
@@ -50,7 +50,6 @@ class StreamlinkResolver:
         fetch: Fetch,
         traffic: Traffic,
         clock: Clock,
-        supported_codecs: Collection[str] = ("h264",),
         *,
         gql_limit: RateLimit | None = None,
         limits: SharedLimits | None = None,
@@ -66,7 +65,7 @@ class StreamlinkResolver:
         self._closed = threading.Event()
         self._idle: list[Desk] = []
         self._questions = Questions(limits.breakers.pauses_s, kinds)
-        codecs = [name for codec, name in STREAMLINK_CODECS.items() if codec in supported_codecs]
+        self._codecs: Collection[str] = ("h264",)
         proxies = Proxies.from_environment(loopback=endpoints.loopback)
         hosts = tuple(urlsplit(url).hostname or "" for url in (endpoints.gql, endpoints.usher))
 
@@ -80,6 +79,7 @@ class StreamlinkResolver:
                 closed=self._closed,
                 read_timeout_s=fetch.read_timeout_s,
             )
+            codecs = [name for codec, name in STREAMLINK_CODECS.items() if codec in self._codecs]
             return Desk(endpoints, fetch, codecs, exchange)
 
         self._new_desk = new_desk
@@ -98,6 +98,11 @@ class StreamlinkResolver:
         self._closed.set()
         while self._idle:
             self._idle.pop().close()
+
+    def offer(self, codecs: Collection[str]) -> None:
+        """What the decoder at hand reads, of ``h264``, ``hevc``, ``av1``: usher offers no others to those who ask
+        from now on; to be told before the first source is opened."""
+        self._codecs = codecs
 
     async def renditions(self, source: Vod | Clip) -> Sequence[Rendition]:
         """All renditions offered, sound alone and portrait included (``has_video``, ``width`` tell them).

@@ -90,6 +90,7 @@ class Bench:
     playlists: Sequence[str]
     stock: Stock
     frames: int  # most that harvester is asked for
+    decoder: str  # harvester's [decode] backend
     wanted: list[Wanted] = field(default_factory=list)
     ranges: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # of each harvester
 
@@ -165,6 +166,7 @@ class Bench:
             port=self.port,
             connections=connections,
             ranges=self.ranges.get(f"harvester x {connections}") or self.ranges[FIRST],
+            decoder=self.decoder,
         )
         file = self.scratch / "job.json"
         file.write_text(json.dumps(asdict(job)), encoding="utf-8")
@@ -193,11 +195,14 @@ class Bench:
         )
 
     def _command(self, arm: str) -> Ended:
-        connections = {"HARVESTER_FETCH_CONNECTIONS_PER_HOST": str(HARVESTERS[arm])}
+        own = {
+            "HARVESTER_FETCH_CONNECTIONS_PER_HOST": str(HARVESTERS[arm]),
+            "HARVESTER_DECODE_BACKEND": self.decoder,
+        }
         target = ["--frames", str(self.frames)]
         asked = ["--config", str(self.scratch / "harvester.toml"), "--category", CATEGORY.name, *target]
         command = [sys.executable, "-m", "harvester", "run", *asked, "--out", str(self.out), "--json"]
-        return _succeeded(arm, run(command, {**self.environ, **connections}, self.cores))
+        return _succeeded(arm, run(command, {**self.environ, **own}, self.cores))
 
     # -- what is wanted, and whether it came ------------------------------------------------------------------
 

@@ -7,13 +7,12 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import local
 from typing import TYPE_CHECKING
 
 from bench.footage import QUALITIES
 from bench.stock import Stock
 from harvester.config import Config
-from harvester.decode import open_decoder, thread_count
+from harvester.decode import open_backend
 from harvester.media import mpegts
 from harvester.model import AccessUnit
 from harvester.vision import jpeg
@@ -74,21 +73,19 @@ def _some(connection: socket.socket, room: memoryview) -> int:
 
 def from_memory(job: Job) -> Callable[[], int]:
     """Decode, measure, hash, JPEG, file, in as many threads as harvester decodes in."""
-    config = Config()
+    config = Config.model_validate({"decode": {"backend": job.decoder}})
     stock = Stock(QUALITIES[job.quality], Path(job.folder))
     units = [(wanted.name, _unit(stock, wanted)) for wanted in job.wanted]
-    mine = local()
+    backend = open_backend(config.decode)
 
     def one(named: tuple[str, AccessUnit]) -> None:
         name, unit = named
-        if not hasattr(mine, "decoder"):
-            mine.decoder = open_decoder(config.decode)
-        look = mine.decoder.look(unit)
+        look = backend.decoder().look(unit)
         phash(look.measurement.grid)
         Path(job.out, name).write_bytes(jpeg.encode(look.picture(), quality=config.dataset.jpeg_quality))
 
     def work() -> int:
-        with ThreadPoolExecutor(thread_count(config.decode)) as pool:
+        with ThreadPoolExecutor(backend.threads) as pool:
             return len(list(pool.map(one, units)))
 
     return work

@@ -51,6 +51,7 @@ class Job:
     port: int
     connections: int = 0
     ranges: Sequence[tuple[str, str]] = ()
+    decoder: str = "auto"  # of the limit that decodes from memory: [decode] backend
 
     @classmethod
     def read(cls, path: Path) -> Job:

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from harvester.config import Config
-from harvester.decode import supported_codecs
 from harvester.errors import HarvesterError, MediaError, SourceError, UnknownCategory
 from harvester.fetch.heads import HeadSizes
 from harvester.fetch.segments import SegmentReader
-from harvester.model import AccessUnit, Category, Clip, Rendition, Source, VideoDetails, Vod
+from harvester.model import AccessUnit, Category, Clip, Codec, Rendition, Source, VideoDetails, Vod
 from harvester.pipeline.harvest import Outside
 from harvester.ports import Listing, ListingScope
 from harvester.sampling.playlist import MediaPlaylist, parse_media_playlist
@@ -148,9 +147,10 @@ class Scene:
     async def _open(self, source: Source) -> Opened:
         await self.turn()
         before = Counter(self.outside.traffic.requests)
+        self.outside.resolver.offer(frozenset(Codec))
         renditions = await self.outside.resolver.renditions(source)
         cost = Counter(self.outside.traffic.requests) - before
-        ladder = order_renditions(renditions, min_height=1, codecs=supported_codecs(self.config.decode))
+        ladder = order_renditions(renditions, min_height=1, codecs=frozenset(Codec))
         return Opened(tuple(ladder), cost)
 
     async def playlist(self, rendition: Rendition) -> ReadPlaylist:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -24,6 +25,10 @@ QUIET = {
     Codec.AV1: "lp=1",
 }
 START = b"\x00\x00\x00\x01"
+#: Coded sizes are multiples of it: macroblocks of H.264, the smallest coding blocks of x265.
+ALIGNED = {Codec.H264: 16, Codec.HEVC: 8, Codec.AV1: 1}
+#: H.273 MatrixCoefficients, by the encoders' names.
+MATRICES = {"bt709": 1, "bt470bg": 5, "smpte170m": 6}
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,18 @@ class Sample:
     pix_fmt: str = "yuv420p"
     params: str = "keyint=1"
     scene: str = "supertuxkart-zengarden"
+    preset: str = "fast"
 
     @property
     def info(self) -> StreamInfo:
         depth = 12 if "12" in self.pix_fmt else 10 if "10" in self.pix_fmt else 8
         chroma = next((c for c in ("420", "422", "444") if c in self.pix_fmt), "400")
+        aligned = 16 if "min-cu-size=16" in self.params else ALIGNED[self.codec]
+        right, bottom = (-size % aligned for size in (self.width, self.height))
         return StreamInfo(
-            self.codec, self.width, self.height, bit_depth=depth, chroma=chroma, full_range="yuvj" in self.pix_fmt,
+            self.codec, self.width + right, self.height + bottom, crop=(0, 0, right, bottom), bit_depth=depth,
+            chroma=chroma, full_range="yuvj" in self.pix_fmt or "range=full" in self.params,
+            matrix=next((number for name, number in MATRICES.items() if f"colormatrix={name}" in self.params), 2),
             interlaced="interlaced" in self.params,
         )  # fmt: skip
 
@@ -58,7 +68,7 @@ class Sample:
         option = {Codec.H264: "x264-params", Codec.HEVC: "x265-params", Codec.AV1: "svtav1-params"}[self.codec]
         encoder.options = {
             option: f"{QUIET[self.codec]}:{self.params}",
-            "preset": "10" if self.codec is Codec.AV1 else "fast",
+            "preset": "10" if self.codec is Codec.AV1 else self.preset,
         }
         packets = []
         for number in range(count):
@@ -88,7 +98,12 @@ EXACT = (
     Sample("h264-10", H264, 322, 182, pix_fmt="yuv420p10le"),
     Sample("h264-422-10", H264, pix_fmt="yuv422p10le"),
     Sample("h264-gray", H264, pix_fmt="gray"),
+    Sample("h264-b-frames", H264, params="keyint=30:bframes=3:b-pyramid=normal"),  # the SPS announces reordering
+    Sample("h264-601", H264, params="keyint=1:colorprim=smpte170m:transfer=smpte170m:colormatrix=smpte170m"),
+    Sample("h264-709", H264, params="keyint=1:colorprim=bt709:transfer=bt709:colormatrix=bt709"),
     Sample("hevc", HEVC, params="keyint=1:wpp=0"),
+    Sample("hevc-b-frames", HEVC, params="keyint=30:bframes=3"),
+    Sample("hevc-full-range", HEVC, params="keyint=1:range=full:colormatrix=bt709"),
     Sample("hevc-wavefront", HEVC, params="keyint=1"),
     Sample("hevc-slices", HEVC, 192, 384, params="keyint=1:slices=3:pools=2"),
     Sample("hevc-cropped", HEVC, 322, 182),
@@ -102,13 +117,26 @@ EXACT = (
 )
 
 
+def _sizes(codec: Codec, *sizes: tuple[int, int]) -> tuple[Sample, ...]:
+    return tuple(Sample(f"{codec}-{w}x{h}", codec, w, h, preset="ultrafast") for w, h in sizes)
+
+
+#: What is served: 360p to 1440p, upright, and one that is no multiple of anything.
+SIZES = (
+    *_sizes(H264, (640, 360), (854, 480), (1280, 720), (1600, 900), (1920, 1080), (2560, 1440), (1080, 1920)),
+    *_sizes(H264, (1922, 1082)),
+    *_sizes(HEVC, (640, 360), (1280, 720), (1920, 1080), (1080, 1920), (1922, 1082)),
+)
+
+
 def named(name: str) -> Sample:
     return next(sample for sample in EXACT if sample.name == name)
 
 
+@lru_cache(maxsize=64)
 def player(unit: AccessUnit) -> list[np.ndarray]:
     """The planes as the ffmpeg program of the machine decodes them: another build of libavcodec, and a player's
-    ordinary way with all its defaults."""
+    ordinary way with all its defaults. Read-only."""
     demuxer = {H264: "h264", HEVC: "hevc", AV1: "obu"}[unit.stream.codec]
     stream = unit.stream
     command = ["ffmpeg", "-v", "error", "-f", demuxer, "-i", "-", "-frames:v", "1", "-f", "rawvideo"]
@@ -122,6 +150,13 @@ def player(unit: AccessUnit) -> list[np.ndarray]:
     sizes = np.cumsum([shape[0] * shape[1], small[0] * small[1]])
     y, u, v = np.split(samples, sizes)
     return [y.reshape(shape), u.reshape(small), v.reshape(small)]
+
+
+def coded(unit: AccessUnit) -> av.VideoCodecContext:
+    """What libavcodec has read of the headers."""
+    context = av.CodecContext.create({H264: "h264", HEVC: "hevc", AV1: "libdav1d"}[unit.stream.codec], "r")
+    context.decode(av.Packet(unit.data)), context.decode(None)
+    return context
 
 
 def nal_units(data: bytes) -> list[bytes]:

@@ -138,3 +138,11 @@ def test_settings_files_and_links_exist() -> None:
     assert set(re.findall(r"HARVESTER_[A-Z_]+", README)) - {"HARVESTER_SECTION_KEY"} <= known
     for path in re.findall(r"\]\((?!https?:)([^)]+)\)", README) + re.findall(r"`?(scripts/[\w.-]+)", README):
         assert (PROJECT / path).exists(), path
+
+
+def test_the_extras_exist() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = set(re.findall(r"\[(gpu-\w+)\]", README))
+    assert told == {name for name in project["optional-dependencies"] if name.startswith("gpu-")}
+    for name in told:
+        assert any(text.startswith("cupy-") and "[ctk]" in text for text in project["optional-dependencies"][name])

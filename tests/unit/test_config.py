@@ -240,7 +240,7 @@ tomllib_loads = tomllib.loads
         ("[discover]\nlanguages = 'en'", 2, 'must be a list, such as ["one", "two"]'),
         ("[discover]\nperiod = 'year'", 2, "'all', 'day', 'week' or 'month'"),
         ("[discover]\nvod_types = ['archive', 'premiere']", 2, "'archive', 'highlight' or 'upload'"),
-        ("[decode]\nbackend = 'gpu'", 2, "'auto' or 'cpu'"),
+        ("[decode]\nbackend = 'gpu'", 2, "'auto', 'nvdec', 'nvdec-av' or 'cpu'"),
         ("[fetch]\nhosts = ['']", 2, "is no host name"),
         ("[fetch]\nhosts = ['net']", 2, "is no host name"),
         ("[fetch]\nhosts = ['https://twitch.tv']", 2, "is no host name"),
@@ -255,6 +255,21 @@ def test_a_bad_value_names_its_line_and_why(write, text, line, message):
     refused = refusal(file)
     assert refused.startswith(f"{file}:{line}")
     assert message in refused
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[decode]\nbackend = 'NVDEC'", "; did you mean 'nvdec'?"),
+        ("[decode]\nbackend = 'nvdec_av'", "; did you mean 'nvdec-av'?"),
+        ("[discover]\nvod_types = ['archive', 'uploads']", "; did you mean 'upload'?"),
+        ("[decode]\nbackend = 'gpu'", "or 'cpu'"),  # near to cpu, and not meant
+        ("[decode]\nbackend = 3", "or 'cpu'"),
+        ("[run]\nnow = 'auto'", "2026-11-01T03:00:00Z"),
+    ],
+)
+def test_a_value_that_is_none_of_a_few_is_shown_the_nearest(write, text, meant):
+    assert refusal(write(text)).endswith(meant)
 
 
 def test_a_bad_value_names_its_variable_or_the_command_line():

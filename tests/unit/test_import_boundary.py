@@ -17,8 +17,8 @@ HEAVY = ("av", "cv2", "PyNvVideoCodec", "pyarrow", "cupy", "torch")
 #: sandbox, which is a server of its own and makes video).
 DOORS = {
     "harvester.decode.cpu": {"av"},
+    "harvester.decode.nvdec_av": {"av"},
     "harvester.decode.nvdec": {"PyNvVideoCodec"},
-    "harvester.decode.gpu": {"cupy"},
     "harvester.store.dataset": {"pyarrow"},
     "harvester.store.metadata": {"pyarrow"},
 }

@@ -58,9 +58,26 @@ def test_hevc_sets_behind_sub_layers() -> None:
     unit = layers.ue(3).unit(0x42)
     data = unit[:5] + b"\1" + unit[5:] + b"\0\0\1\x44\1" + Bits().ue(7, 3).unit(0)[5:]
     check_parameter_sets(HEVC, data + b"\0\0\1\x26\1" + Bits().u(2, 2).ue(7).unit(0)[5:])
-    check_parameter_sets(HEVC, data + b"\0\0\1\x02\1" + Bits().u(1, 1).ue(7).unit(0)[5:])
     with pytest.raises(MediaError):
         check_parameter_sets(HEVC, data + b"\0\0\1\x26\1" + Bits().u(2, 2).ue(6).unit(0)[5:])
+
+
+@pytest.mark.parametrize("slice_type", range(10))
+def test_h264_slices_that_predict_from_other_pictures(slice_type: int) -> None:
+    """Of the ten types (table 7-6) 2 and 7 are I."""
+    data = sps(0) + pps(0, 0) + idr(0) + Bits().ue(4, slice_type, 0).unit(0x41)
+    if slice_type in (2, 7):
+        check_parameter_sets(H264, data)
+        return
+    with pytest.raises(MediaError, match="needs others"):
+        check_parameter_sets(H264, data)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 9, 15, 24, 31])
+def test_hevc_pictures_that_are_no_random_access_point(kind: int) -> None:
+    data = named("hevc").unit().data + bytes([0, 0, 1, kind << 1, 1]) + b"\x80" * 8
+    with pytest.raises(MediaError, match="needs others"):
+        check_parameter_sets(HEVC, data)
 
 
 @pytest.mark.parametrize("name", ["h264-cabac", "h264-cavlc-slices", "hevc", "hevc-slices", "hevc-10"])

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from harvester.config import Decode
-from harvester.decode import describe, open_decoder, supported_codecs, thread_count
+from harvester.decode import describe, open_backend, open_decoder, thread_count
 from harvester.errors import MediaError
 from harvester.model import AccessUnit, Codec, StreamInfo
 
@@ -24,14 +24,14 @@ def test_the_choice_is_told_with_its_reason(backend: str) -> None:
 
 
 def test_all_codecs_are_decoded_here() -> None:
-    assert supported_codecs(Decode()) == frozenset(Codec)
+    assert open_backend(Decode()).codecs == frozenset(Codec)
 
 
 def test_a_codec_that_this_build_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     from harvester.decode import cpu
 
     monkeypatch.setitem(cpu._DECODERS, Codec.AV1, "a-decoder-of-another-build")
-    assert supported_codecs(Decode()) == {Codec.H264, Codec.HEVC}
+    assert open_backend(Decode()).codecs == {Codec.H264, Codec.HEVC}
     with pytest.raises(MediaError) as caught:
         open_decoder(Decode()).look(AccessUnit(StreamInfo(Codec.AV1, 64, 64), b"\x12\x00", 0.0))
     assert caught.value.reason == "unsupported-codec"

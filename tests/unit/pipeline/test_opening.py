@@ -8,7 +8,7 @@ import gc
 import io
 import threading
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,12 +21,12 @@ import av
 import numpy as np
 import pytest
 
-from harvester.config import Config, Decode, Sample
-from harvester.decode import open_decoder
+from harvester.config import Decode, Sample
+from harvester.decode import open_backend, open_decoder
 from harvester.errors import FetchError, SourceError
 from harvester.model import Clip, Codec, Rendition, Source, Target, Vod, VodType
 from harvester.pipeline.opening import Located, Opener
-from harvester.pipeline.work import Decoders, Measured, OpenSources, Result, Worker
+from harvester.pipeline.work import Measured, OpenSources, Result, Worker
 from harvester.sampling.plan import Wish, plan_visits
 from harvester.sampling.playlist import parse_media_playlist
 from harvester.stats import StageTimes
@@ -61,6 +61,9 @@ class Offered:
     """A resolver that has already been asked."""
 
     renditions_: Sequence[Rendition]
+
+    def offer(self, codecs: Collection[Codec]) -> None:
+        pass
 
     async def renditions(self, source: Source) -> Sequence[Rendition]:
         return self.renditions_
@@ -206,8 +209,8 @@ class Read:
 def measured_by_a_worker(located: Located) -> Measured:
     async def take(executor: Executor) -> Result:
         opener = cast("Any", SimpleNamespace(open=AsyncMock(return_value=Read(located))))
-        sources, decoders = OpenSources(opener, cast("Any", None)), Decoders(Config(), StageTimes())
-        return await Worker(sources, executor, decoders, StageTimes()).take(visit(vod()), 0, lambda: None)
+        sources, backend = OpenSources(opener, cast("Any", None)), open_backend(Decode())
+        return await Worker(sources, executor, backend, StageTimes()).take(visit(vod()), 0, lambda: None)
 
     with ThreadPoolExecutor(1) as executor:
         result = asyncio.run(take(executor))

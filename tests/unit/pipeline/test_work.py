@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from harvester.config import Config
+from harvester.config import Decode
+from harvester.decode import open_backend
 from harvester.errors import FetchError
 from harvester.model import Source, Target
 from harvester.pipeline.opening import Located
-from harvester.pipeline.work import Decoders, Failed, OpenSources, Worker
+from harvester.pipeline.work import Failed, OpenSources, Worker
 from harvester.stats import StageTimes
 from tests.unit.pipeline.conftest import clip, visit
 
@@ -44,7 +45,7 @@ def test_a_target_that_a_renewed_clip_no_longer_has_fails_and_is_tried_again() -
         opener = Changing()
         sources = OpenSources(cast("Any", opener), cast("Any", None))
         with ThreadPoolExecutor(1) as executor:
-            worker = Worker(sources, executor, Decoders(Config(), StageTimes()), StageTimes())
+            worker = Worker(sources, executor, open_backend(Decode()), StageTimes())
             result = await worker.take(visit(clip()), 1, lambda: None)
         return result, len(opener.opened)
 

@@ -73,7 +73,7 @@ def ending(
     traffic.sent(RequestKind.MEDIA)
     traffic.received(RequestKind.MEDIA, 1000)
     harvested = Harvested({entry.category.id: entry for entry in entries}, aside or [], "cpu")
-    return Ending("run", harvested, stop, error, traffic, StageTimes(), 1.5, "cpu")
+    return Ending("run", harvested, stop, error, traffic, StageTimes(), 1.5)
 
 
 @pytest.mark.parametrize(("by", "aside", "signal"), list(itertools.product(ENDED_BY, ASIDE, SIGNALS)))

@@ -146,9 +146,15 @@ def drips(request: web.Request, n: int) -> Any:
 
 
 def resolver(
-    server: StandIn, traffic: Traffic | None = None, fetch: Fetch = QUICK, **options: Any
+    server: StandIn,
+    traffic: Traffic | None = None,
+    fetch: Fetch = QUICK,
+    codecs: tuple[str, ...] = ("h264",),
+    **options: Any,
 ) -> StreamlinkResolver:
-    return StreamlinkResolver(server.endpoints, fetch, traffic or Traffic(), Clock(NOW), **options)
+    made = StreamlinkResolver(server.endpoints, fetch, traffic or Traffic(), Clock(NOW), **options)
+    made.offer(codecs)
+    return made
 
 
 def resolve(source: Vod | Clip, answers: dict[str, Answerer], **options: Any) -> tuple[list[Rendition], StandIn]:
@@ -194,7 +200,7 @@ def test_vod_costs_two_requests_and_gives_every_variant() -> None:
 
 
 def test_what_is_asked() -> None:
-    _, server = resolve(vod(), {GQL: vod_token(), USHER: text(MASTER)}, supported_codecs=("h264", "hevc", "av1"))
+    _, server = resolve(vod(), {GQL: vod_token(), USHER: text(MASTER)}, codecs=("h264", "hevc", "av1"))
     asked = server.bodies[0]
     assert asked["operationName"] == "PlaybackAccessToken"
     assert (asked["variables"]["vodID"], asked["variables"]["isVod"]) == ("2001", True)

@@ -1,0 +1,5 @@
+"""What the stand-in's compiler raises."""
+
+
+class CompileException(Exception):
+    pass
