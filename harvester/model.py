@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SourceKind = Literal["vod", "clip"]
+#: Where a label comes from (contract, column ``label_source``): the clip's own category, a chapter of the VOD, the
+#: VOD's own single category, clips of the VOD, or nothing but Helix's listing.
+LabelSource = Literal["clip", "chapter", "vod", "clip_span", "listing"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -74,6 +77,7 @@ class Vod:
     type: VodType
     language: str
     views: int
+    listed: bool = True  # False: Helix does not list it under category_id, other evidence says that it shows it
 
     def __post_init__(self) -> None:
         _require(self.id.isascii() and self.id.isdigit(), f"VOD id must be digits, got {self.id!r}")
@@ -194,6 +198,26 @@ class VideoDetails:
         ends = [0.0, *(chapter.span.end_s for chapter in self.chapters or ())]
         starts = [chapter.span.start_s for chapter in self.chapters or ()]
         _require(all(end <= start for end, start in zip(ends, starts, strict=False)), "chapters overlap")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Which evidence says that a picture shows its category, and how sure that is (0..1)."""
+
+    source: LabelSource
+    confidence: float
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.confidence <= 1, f"confidence {self.confidence} is no share")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSpan:
+    """Stretch of a source that shows one category, guards taken off."""
+
+    span: Span
+    category_id: str
+    label: Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,12 +394,14 @@ class Rank:
 class Target:
     """One moment we want a frame for: number ``k`` of a source's plan, at ``moment_s`` from its start.
 
-    ``item`` is the index of the segment (VOD) or keyframe (clip) in the source's own list.
+    ``item`` is the index of the segment (VOD) or keyframe (clip) in the source's own list; ``label`` that of the
+    span it lies in.
     """
 
     k: int
     item: int
     moment_s: float
+    label: Label
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -401,7 +427,7 @@ class Frame:
     decoder: str
     phash: str  # 16 hex digits
     sha256: str  # of the JPEG file
-    label_source: str
+    label_source: LabelSource
     label_confidence: float
     scores: Mapping[str, float]
     split: SplitName

@@ -61,7 +61,8 @@ async def _plan(
     ledger = opened.ledger if opened else Ledger(None)
     forgotten = opened.forgotten if opened else lambda _: False
     async with reach(config, credentials(os.environ), clock) as outside:
-        found, unknown = await find_categories(outside.catalog, request, outside.details)
+        other = config.dataset.other == "on"
+        found, unknown = await find_categories(outside.catalog, request, outside.details, other=other)
         if not found and unknown:
             raise unknown[0]
         lister = Lister(outside.catalog, ledger, config.discover, config.sample, clock, forgotten)

@@ -120,6 +120,7 @@ def _ended(
         traffic=traffic,
         times=harvest.times,
         seconds=session.clock.elapsed_s(),
+        details=session.config.discover.details == "gql",
     )
     if opened is None:
         return conclude(ending, session.config.run)

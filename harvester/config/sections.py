@@ -201,6 +201,7 @@ class Sample(_Section):
     round_size: PositiveInt = 4
     guard_s: Seconds = 90
     guard_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    min_confidence: Share = 0.5
     min_height: PositiveInt = 720
 
 
@@ -257,6 +258,7 @@ class Dataset(_Section):
 
     short_side: Annotated[int, Field(ge=0, le=4320)] = 0
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    other: Literal["on", "off"] = "off"
 
 
 class Config(_Section):

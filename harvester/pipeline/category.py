@@ -50,6 +50,7 @@ class CategoryBooks:
     unwritten: int = 0
     note: str = ""
     listed: dict[str, Listed] = field(default_factory=dict)  # by kind; {} = this run has listed nothing
+    labels: Counter[str] = field(default_factory=Counter)  # sources opened, by what labels them most surely
 
     @property
     def decided(self) -> int:

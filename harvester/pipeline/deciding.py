@@ -13,8 +13,7 @@ from harvester.errors import PROGRAM_REFUSED
 from harvester.model import Category, Frame, Source, SourceKind, Vod, VodType
 from harvester.pipeline.gone import ANOTHER_DAY, GONE
 from harvester.pipeline.sinks import Decision, Rendered, Sink
-from harvester.pipeline.work import Capped, Failed, Item, Measured, Result, Void
-from harvester.sampling.labels import label_of
+from harvester.pipeline.work import Capped, Doubtful, Failed, Item, Measured, Result, Void
 from harvester.sampling.playlist import later
 from harvester.stats import StageTimes
 from harvester.store.classes import ClassEntry
@@ -24,7 +23,7 @@ from harvester.store.passes import OpenPass
 from harvester.store.records import Outcome
 from harvester.text import printable, redact
 from harvester.version import __version__
-from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, CategoryFold
+from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold
 from harvester.vision.jpeg import stored_size
 from harvester.vision.measure import pack
 from harvester.vision.phash import hex16
@@ -83,19 +82,28 @@ class Judge:
         source = item.visit.source
         if self.is_lost(source):
             return None
-        if self.fold.capped(source.broadcaster_id):
-            return Ruling(self._drop(item, BROADCASTER_CAP), source)
+        if reason := self._unlooked(source, result):
+            return Ruling(self._drop(item, reason), source)
         match result:
             case Void():
                 return None
             case Failed():
                 return Ruling(self._failure(item, result), source)
-            case Measured() if self.ledger.is_kept(self._file_name(source, result.offset_s)):
-                return Ruling(self._drop(item, KNOWN_MOMENT), source)
             case Measured():
                 return self._verdict(item, result)
-            case Capped():
+            case Capped() | Doubtful():
                 raise AssertionError("a cap that was reached stays reached")
+
+    def _unlooked(self, source: Source, result: Result) -> str:
+        """Why a target is dropped whatever its picture shows; "" if its picture counts."""
+        if self.fold.capped(source.broadcaster_id):
+            return BROADCASTER_CAP
+        if isinstance(result, Doubtful):
+            return LOW_CONFIDENCE
+        moment_kept = isinstance(result, Measured) and self.ledger.is_kept(
+            self._file_name(source, result.offset_s)
+        )
+        return KNOWN_MOMENT if moment_kept else ""
 
     def finish(self, ruling: Ruling) -> Decision:
         """The decision with its file and frame; runs in a decode thread, where JPEG encoding costs."""
@@ -188,7 +196,6 @@ class Judge:
         if measured is None or outcome.file_name is None or outcome.offset_s is None or outcome.phash is None:
             raise AssertionError("only a kept outcome has a frame")
         source = ruling.source
-        label = label_of(source)
         stream = measured.look.stream
         width, height = stored_size(stream.width, stream.height, self.short_side)
         return Frame(
@@ -208,8 +215,8 @@ class Judge:
             decoder=measured.look.decoder,
             phash=hex16(outcome.phash),
             sha256=outcome.sha256 or "",
-            label_source=label.source,
-            label_confidence=label.confidence,
+            label_source=measured.label.source,
+            label_confidence=measured.label.confidence,
             scores=ruling.scores,
             split=self.sink.split(source.broadcaster_id),
             run_id=self.run_id,

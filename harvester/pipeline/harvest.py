@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -39,6 +39,9 @@ from harvester.vision.fold import CategoryFold, Rules
 #: Categories worked on at once: one that waits for its listing or its last targets leaves no connection idle.
 CATEGORIES_AT_ONCE = 3
 
+#: What finds the sources of a category's next pass; None if that cannot be told now.
+Find = Callable[[Stage, Request, CategoryBooks], Awaitable[Found | None]]
+
 #: How long after its listing the rerun of a killed run goes on with it; later, something new is worth more.
 RESUMED_WITHIN = timedelta(hours=12)
 
@@ -67,13 +70,15 @@ class Store:
 
 @dataclass(slots=True)
 class Harvested:
-    """What a run did: books by category id, and what went wrong outside single targets."""
+    """What a run did: books by category id, and what went wrong outside single targets. ``untold``: VODs opened of
+    which nobody told the chapters."""
 
     books: dict[str, CategoryBooks] = field(default_factory=dict)
     errors: list[HarvesterError] = field(default_factory=list)
     decoder: str = ""  # which ran, and why; "" if none was needed
     fallbacks: Counter[str] = field(default_factory=Counter)  # pictures that a GPU did not decode, by reason
     notes: list[str] = field(default_factory=list)  # what changed how it decoded
+    untold: int = 0
 
 
 class Harvest:
@@ -103,7 +108,8 @@ class Harvest:
         """
         try:
             outside = self._outside
-            looking = find_categories(outside.catalog, request, outside.details)
+            other = self._config.dataset.other == "on"
+            looking = find_categories(outside.catalog, request, outside.details, other=other)
             with self.times.waiting("list"):
                 found, unknown = await self.stop.or_stopped(looking)
         except Stopped:
@@ -167,7 +173,14 @@ class Harvest:
     ) -> None:
         outside, config = self._outside, self._config
         outside.resolver.offer(backend.codecs)
-        opener = Opener(outside.resolver, outside.transport, config.sample, backend.codecs, store.ledger)
+        opener = Opener(
+            outside.resolver,
+            outside.transport,
+            config.sample,
+            backend.codecs,
+            store.ledger,
+            details=outside.details,
+        )
         sources = OpenSources(opener, SecondLook(outside.catalog, store.ledger, outside.clock))
         publisher = Publisher(store.sink, self.times)
         lister = Lister(
@@ -177,7 +190,7 @@ class Harvest:
         stage = Stage(
             ledger=store.ledger,
             lister=lister,
-            worker=Worker(sources, executor, backend, self.times),
+            worker=Worker(sources, executor, backend, self.times, config.sample.min_confidence),
             sources=sources,
             window=Window(config.fetch.window_frames, config.fetch.window_mb << 20),
             publisher=publisher,
@@ -201,21 +214,30 @@ class Harvest:
         finally:
             timer.cancel()
             await sources.close()
+            self.result.untold = opener.untold
+            for category_id, books in self.result.books.items():
+                books.labels = opener.labels(category_id)
 
     async def _all_categories(
         self, stage: Stage, store: Store, request: Request, entries: Sequence[ClassEntry]
     ) -> None:
-        """Work on the categories, a few at once, in the order asked."""
+        """Work on the categories, a few at once, in the order asked: on what each lists, then on what others hold.
+
+        A VOD may show more than it is listed for; which VODs those are is known once all that is listed is done.
+        """
         turn = asyncio.Semaphore(CATEGORIES_AT_ONCE)
         categories = [books.category for books in self.result.books.values()]
+        alone = {entry.label_id: asyncio.Lock() for entry in entries}  # two of one class may name the same images
 
-        async def one(category: Category, entry: ClassEntry) -> None:
-            async with turn:
-                await self._category(stage, await self._judge(store, category, entry), request)
+        async def one(category: Category, entry: ClassEntry, find: Find) -> None:
+            async with alone[entry.label_id], turn:
+                await self._category(stage, store, entry, request, self.result.books[category.id], find=find)
+                await stage.publisher.after_all(_nothing)  # what follows looks at what was decided
 
-        async with asyncio.TaskGroup() as group:
-            for category, entry in zip(categories, entries, strict=True):
-                group.create_task(one(category, entry))
+        for find in (self._list, _elsewhere):
+            async with asyncio.TaskGroup() as group:
+                for category, entry in zip(categories, entries, strict=True):
+                    group.create_task(one(category, entry, find))
 
     async def _judge(self, store: Store, category: Category, entry: ClassEntry) -> Judge:
         anchors = await asyncio.to_thread(open_index, store.ledger, store.index, category.id)
@@ -232,24 +254,27 @@ class Harvest:
             short_side=self._config.dataset.short_side,
         )
 
-    async def _category(self, stage: Stage, judge: Judge, request: Request) -> None:
+    async def _category(
+        self, stage: Stage, store: Store, entry: ClassEntry, request: Request, books: CategoryBooks, *, find: Find
+    ) -> None:
         """Passes of one category until its target is met or its sources are exhausted.
 
         One listing a run; then what failed in a passing way, as long as it is due. What a killed run has listed is
         not listed again: its rerun goes on with it, and ends where it would have ended.
         """
-        books = self.result.books[judge.category.id]
+        category, judge = books.category, None
         scope = scope_key(self._config.discover, request)
-        listed = (judge.category.id, scope) in self._resumed
+        listed = find == self._list and (category.id, scope) in self._resumed
         while not books.met and not stage.bounds.check():
-            open_pass = stage.ledger.open_pass(judge.category.id, scope)
+            open_pass = stage.ledger.open_pass(category.id, scope)
             if open_pass is None:
-                found = _due(stage, request, books) if listed else await self._list(stage, request, books)
+                found = await (_due if listed else find)(stage, request, books)
                 if found is None or not found.wishes:
                     books.note = books.note or ("" if books.target is None else "no more sources")
                     return
                 listed = True
-                open_pass = self._commit_pass(stage.ledger, judge.category, scope, found)
+                open_pass = self._commit_pass(stage.ledger, category, scope, found)
+            judge = judge or await self._judge(store, category, entry)
             if not await CategoryWalk(stage, judge, books, open_pass).run():
                 return
             await stage.publisher.after_all(partial(stage.ledger.finish_pass, open_pass.id))
@@ -297,9 +322,21 @@ class Harvest:
         return sum(books.kept for books in self.result.books.values())
 
 
-def _due(stage: Stage, request: Request, books: CategoryBooks) -> Found:
+async def _due(stage: Stage, request: Request, books: CategoryBooks) -> Found:
     """What a pass after the one of this run's listing visits."""
     return Found(tuple(stage.lister.retries(books.category, request)))
+
+
+async def _elsewhere(stage: Stage, request: Request, books: CategoryBooks) -> Found:
+    """VODs of other categories that show this one too."""
+    found = stage.lister.elsewhere(books.category, request)
+    if found.wishes:
+        books.note = ""  # there was more than its own listing told
+    return found
+
+
+def _nothing() -> None:
+    """Nothing is left to be done once everything before is durable."""
 
 
 def _none_found(unknown: Sequence[UnknownCategory]) -> UnknownCategory:

@@ -15,6 +15,7 @@ from harvester.errors import TryAgainLater, UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
 from harvester.pipeline.naming import category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
+from harvester.sampling.categories import NON_GAMES, is_game
 from harvester.sampling.parts import is_over, next_part
 from harvester.sampling.plan import Wish
 from harvester.store.ledger import Ledger
@@ -84,10 +85,11 @@ class Found:
 
 
 async def find_categories(
-    catalog: Catalog, request: Request, details: Details | None = None
+    catalog: Catalog, request: Request, details: Details | None = None, *, other: bool = False
 ) -> tuple[list[Category], list[UnknownCategory]]:
     """The request's categories, each once, in the order asked; and those that do not exist.
 
+    Among the most watched ones those that are no games are passed over, unless ``other``: they are wanted.
     A single source asked for without a category has its own, as Twitch tells it.
     """
     if request.source is not None and not request.categories:
@@ -102,9 +104,16 @@ async def find_categories(
         else:
             found.setdefault(category.id, category)
     if request.top:
-        for category in await catalog.top_categories(request.top):
+        for category in await _most_watched(catalog, request.top, other=other):
             found.setdefault(category.id, category)
     return list(found.values()), unknown
+
+
+async def _most_watched(catalog: Catalog, count: int, *, other: bool) -> Sequence[Category]:
+    if other:
+        return await catalog.top_categories(count)
+    watched = await catalog.top_categories(count + len(NON_GAMES))
+    return [category for category in watched if is_game(category)][:count]
 
 
 def listing_scope(discover: Discover, limit: int, known: frozenset[str] = frozenset()) -> ListingScope:
@@ -155,7 +164,7 @@ class Lister:
     def suddenly_empty(self, category: Category, request: Request, found: Found) -> TryAgainLater | None:
         """The error that it is when a category lists nothing at all and had sources before; None if it is none."""
         suspect = found.nothing and not is_narrow(self.discover, request)
-        if not suspect or not self.ledger.known_sources(category.id):
+        if not suspect or not self.ledger.has_listed(category.id):
             return None
         return TryAgainLater(
             f"category {printable(category.name)!r} (id:{category.id}) lists no sources although it had some"
@@ -181,6 +190,16 @@ class Lister:
         ended = tuple(s for s in sources if (s.kind, s.id) not in chosen and self._is_over(s, growing))
         listed = {kind: Listed.of(listing) for kind, listing in listings.items()}
         return Found((*wishes, *due), +left_out, listed, ended)
+
+    def elsewhere(self, category: Category, request: Request) -> Found:
+        """VODs that show the category though its own listings lack them, as passes of other categories found."""
+        if request.source is not None:
+            return Found(())
+        holding = self.ledger.vods_holding(category.id, scope_key(self.discover, request))
+        vods = [replace(vod, category_id=category.id, listed=False) for vod in holding]
+        known, growing = self.ledger.known_sources(category.id), self.ledger.growing_sources(category.id)
+        wishes, _ = self._choose(vods, known, set(), growing)
+        return Found(tuple(wishes))
 
     async def _listings(
         self, category: Category, request: Request, known: set[tuple[SourceKind, str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +14,10 @@ from harvester.errors import FetchError, SourceError, TargetError
 from harvester.fetch.clips import ClipReader
 from harvester.fetch.heads import HeadSizes
 from harvester.fetch.segments import SegmentReader
-from harvester.model import AccessUnit, Clip, Codec, Rendition, Segment, Source, Target, Vod
-from harvester.ports import Resolver
-from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, open_parts
+from harvester.model import AccessUnit, Clip, Codec, Rendition, Segment, Source, Target, VideoDetails, Vod
+from harvester.ports import Details, Resolver
+from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
+from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, open_parts, strongest
 from harvester.sampling.plan import first_part
 from harvester.sampling.playlist import MediaPlaylist, later, parse_media_playlist
 from harvester.sampling.renditions import obstacle, order_renditions
@@ -93,14 +95,28 @@ class Opener:
         sample: Sample,
         codecs: Collection[Codec],
         parts: Parts,
+        *,
+        details: Details | None = None,
     ) -> None:
         self._resolver = resolver
         self._transport = transport
         self._sample = sample
         self._codecs = codecs
         self._parts = parts
+        self._details = details
+        self._labels: dict[tuple[str, str, str], str] = {}  # what labels a source, by category, kind and id
+        self._untold: set[str] = set()
         self._heads = HeadSizes()
         self._reading = asyncio.Lock()
+
+    def labels(self, category_id: str) -> Counter[str]:
+        """How many sources of the category were opened, by what most surely labels them ("none": nothing does)."""
+        return Counter(label for (category, _, _), label in self._labels.items() if category == category_id)
+
+    @property
+    def untold(self) -> int:
+        """VODs opened of which nobody told the chapters."""
+        return len(self._untold)
 
     async def open(self, source: Source) -> OpenSource:
         """Resolve the source and find its targets, in the first rendition that can be read.
@@ -165,12 +181,46 @@ class Opener:
         return OpenClip(targets, reader, rendition.name)
 
     async def _targets(self, source: Source, media: Media) -> dict[int, Target]:
-        """The source's targets by number. What opening a part found is committed before one of them is decided."""
+        """The source's targets by number. What opening a part found, and by which evidence it is labelled, is
+        committed before one of them is decided."""
         known = self._parts.parts_of(source.category_id, source.kind, source.id)
-        parts, targets = open_parts(source, known or (first_part(source, self._sample),), media, self._sample)
-        if parts != known:  # a commit waits for the disk: others go on meanwhile
-            await asyncio.to_thread(self._parts.remember_opened, source, parts)
+        planned = known or (first_part(source, self._sample),)
+        if all(part.opened is not None for part in planned):
+            parts, targets = open_parts(source, planned, media, self._sample, ())
+        else:
+            evidence = await self._evidence(source)
+            spans = labelled_spans(source, evidence, Extent(media.edge_s, media.ended), self._sample)
+            sure = usable(spans, source.category_id, self._sample.min_confidence)
+            parts, targets = open_parts(source, planned, media, self._sample, sure)
+            held = {s.category_id for s in spans if s.label.confidence >= self._sample.min_confidence}
+            held.discard(source.category_id)
+            # a commit waits for the disk: others go on meanwhile
+            await asyncio.to_thread(self._parts.remember_opened, source, parts, evidence, held)
+        self._labels[source.category_id, source.kind, source.id] = strongest(parts)
         return targets
+
+    async def _evidence(self, source: Source) -> Evidence:
+        """What is known of the source now; of a VOD that its category's listing lacks, what was known before."""
+        if isinstance(source, Clip):
+            return Evidence(source.category_id)
+        if not source.listed:
+            return self._parts.evidence_of(source) or Evidence(None)
+        clips = self._parts.clips_of(source)
+        told = None if self._details is None else await self._told(self._details, source)
+        if told is None or told.chapters is None:
+            self._untold.add(source.id)
+        if told is None:
+            return Evidence(source.category_id, clips=clips)
+        game = told.category.id if told.category else None
+        return Evidence(source.category_id, told.chapters, game, clips)
+
+    @staticmethod
+    async def _told(details: Details, vod: Vod) -> VideoDetails | None:
+        """What GQL tells of the VOD; that it knows of none does not matter once the VOD plays."""
+        try:
+            return await details.of_vod(vod.id, previews=False)
+        except SourceError:
+            return None
 
 
 def _is_absent(error: TargetError) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from harvester.config import Config
 from harvester.errors import TryAgainLater
-from harvester.model import Category
+from harvester.model import Category, Clip
 from harvester.pipeline.listing import Listed, Lister, Request, scope_key
+from harvester.sampling.parts import strongest
 from harvester.sampling.plan import Visit, plan_visits
 from harvester.store.ledger import Ledger
 from harvester.store.passes import OpenPass
@@ -40,6 +41,7 @@ class CategoryPlan:
     minutes: float = 0.0
     note: str = ""
     listed: bool = True  # False: Twitch could not be asked now, or gave nothing of a category that had something
+    labels: Mapping[str, int] = field(default_factory=dict)  # sources to visit, by what labels them
     listing: Mapping[str, Listed] = field(default_factory=dict)  # by kind; {} = nothing had to be listed
 
 
@@ -54,15 +56,17 @@ async def preview(
     open_pass = ledger.open_pass(category.id, scope_key(config.discover, request))
     if open_pass is not None:
         note = "goes on with a listing that is not finished"
-        return _costed(category, total, request, _undecided(ledger, open_pass), left_out=Counter(), note=note)
+        undecided = _undecided(ledger, open_pass)
+        return _costed(config, category, total, request, undecided, left_out=Counter(), note=note)
     try:
         found = await lister.find(category, request)
     except TryAgainLater as error:
         return CategoryPlan(category, total, request.frames, note=f"not listed: {error}", listed=False)
     suspicion = lister.suddenly_empty(category, request, found)
-    note = str(suspicion or ("" if found.wishes else "no new sources"))
-    offers = [(visit, visit.count) for visit in plan_visits(0, found.wishes, config.sample)]
-    plan = _costed(category, total, request, offers, left_out=found.left_out, note=note)
+    wishes = (*found.wishes, *lister.elsewhere(category, request).wishes)
+    note = str(suspicion or ("" if wishes else "no new sources"))
+    offers = [(visit, visit.count) for visit in plan_visits(0, wishes, config.sample)]
+    plan = _costed(config, category, total, request, offers, left_out=found.left_out, note=note)
     return replace(plan, listing=found.listed, listed=suspicion is None)
 
 
@@ -75,6 +79,7 @@ def _undecided(ledger: Ledger, open_pass: OpenPass) -> list[tuple[Visit, int]]:
 
 
 def _costed(
+    config: Config,
     category: Category,
     total: int,
     request: Request,
@@ -88,8 +93,9 @@ def _costed(
     targets = offered if wanted is None else min(offered, wanted)
     used = _visited(offers, targets)
     kinds = Counter(visit.source.kind for visit in used)
+    asked = _labels(config, [(visit, 1) for visit in used])["asked"]
     requests = Counter(
-        gql=kinds["vod"] + kinds["clip"],  # one access token each
+        gql=kinds["vod"] + kinds["clip"] + asked,  # one access token each, and one question for chapters
         usher=kinds["vod"],
         playlist=kinds["vod"],
         media=targets + kinds["clip"],  # a clip's index is one more
@@ -100,6 +106,7 @@ def _costed(
         request.frames,
         sources=dict(Counter(visit.source.kind for visit, _ in offers)),
         left_out=dict(left_out),
+        labels=dict(_labels(config, offers)),
         targets=targets,
         requests=dict(requests),
         media_bytes=targets * TARGET_BYTES,
@@ -107,6 +114,22 @@ def _costed(
         minutes=targets / TARGETS_PER_S / 60,
         note=note,
     )
+
+
+def _labels(config: Config, offers: list[tuple[Visit, int]]) -> Counter[str]:
+    """Sources to visit, by what labels them as far as that is known: "asked" is GQL when they are opened;
+    "elsewhere": VODs that another category lists, known to show this one."""
+    return Counter(_label(visit, gql=config.discover.details == "gql") for visit, _ in offers)
+
+
+def _label(visit: Visit, *, gql: bool) -> str:
+    if visit.part is not None and visit.part.opened is not None:
+        return strongest([visit.part])
+    if isinstance(visit.source, Clip):
+        return "clip"
+    if not visit.source.listed:
+        return "elsewhere"
+    return "asked" if gql else "listing"
 
 
 def _visited(offers: list[tuple[Visit, int]], targets: int) -> list[Visit]:

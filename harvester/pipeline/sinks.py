@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harvester.config import Config
 from harvester.model import Category, Frame, Picture, SplitName
+from harvester.sampling.categories import OTHER, is_game
 from harvester.store.classes import ClassEntry, SplitRule
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
@@ -76,6 +77,8 @@ class DatasetSink:
         self._config = config.dataset
 
     def label(self, category: Category) -> ClassEntry:
+        if self._config.other == "on" and not is_game(category):
+            return self._dataset.classes.register_other()
         return self._dataset.classes.register(category)
 
     def split(self, broadcaster_id: str) -> SplitName:
@@ -106,14 +109,19 @@ class FrameSink:
     def __init__(self, ledger: Ledger, config: Config, deliver: Callable[[Frame], None]) -> None:
         self._ledger = ledger
         self._short_side = config.dataset.short_side
+        self._other = config.dataset.other == "on"
         self._deliver = deliver
         self._classes: dict[str, ClassEntry] = {}
         self._rule = SplitRule()
 
     def label(self, category: Category) -> ClassEntry:
+        number = len(self._classes)
+        if self._other and not is_game(category):
+            return self._classes.setdefault("", ClassEntry(number, "", OTHER, OTHER))
         slug = slugify(category.name) or f"category-{category.id}"
-        entry = ClassEntry(len(self._classes), category.id, slug, printable(category.name))
-        return self._classes.setdefault(category.id, entry)
+        return self._classes.setdefault(
+            category.id, ClassEntry(number, category.id, slug, printable(category.name))
+        )
 
     def split(self, broadcaster_id: str) -> SplitName:
         return self._rule.split_of(broadcaster_id)

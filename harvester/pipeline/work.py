@@ -10,7 +10,7 @@ from datetime import datetime
 
 from harvester.decode import Backend
 from harvester.errors import FetchError, SourceError, TargetError
-from harvester.model import AccessUnit, Rank, Source
+from harvester.model import AccessUnit, Label, Rank, Source
 from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.opening import Located, Opener, OpenSource
 from harvester.ports import Look
@@ -32,6 +32,11 @@ class Capped:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubtful:
+    """The target was not fetched: its label is not sure enough."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The target, or (``whole_source``) its source, could not be had."""
 
@@ -41,16 +46,18 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A decoded and measured picture that waits for its turn to be decided. ``on_air``: as in Located."""
+    """A decoded and measured picture that waits for its turn to be decided. ``label``: that of its target;
+    ``on_air``: as in Located."""
 
     k: int
+    label: Label
     offset_s: float
     rendition: str
     look: Look
     on_air: datetime | None = None
 
 
-Result = Void | Capped | Failed | Measured
+Result = Void | Capped | Doubtful | Failed | Measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +125,16 @@ def _key(source: Source) -> tuple[str, str, str]:
 class Worker:
     """Takes targets through fetch, decode and measurement; decoding runs in the executor's threads."""
 
-    def __init__(self, sources: OpenSources, executor: Executor, backend: Backend, times: StageTimes) -> None:
+    def __init__(
+        self,
+        sources: OpenSources,
+        executor: Executor,
+        backend: Backend,
+        times: StageTimes,
+        min_confidence: float = 0.0,
+    ) -> None:
         self._sources = sources
+        self._min_confidence = min_confidence
         self._executor = executor
         self._backend = backend
         self._times = times
@@ -135,6 +150,9 @@ class Worker:
         if k not in source.targets:
             return Void()
         taken()
+        label = source.targets[k].label
+        if label.confidence < self._min_confidence:
+            return Doubtful()
         try:
             located = await self._read(visit.source, source, k)
             with self._times.waiting("decode") as turn:
@@ -142,7 +160,7 @@ class Worker:
                 look = await loop.run_in_executor(self._executor, self._look, located.unit, turn)
         except TargetError as error:
             return Failed(error, whole_source=False)
-        return Measured(k, located.offset_s, located.rendition, look, located.on_air)
+        return Measured(k, label, located.offset_s, located.rendition, look, located.on_air)
 
     async def _read(self, source: Source, opened: OpenSource, k: int) -> Located:
         with self._times.waiting("network"):

@@ -8,6 +8,18 @@ from harvester.pipeline.listing import Listed
 
 _NAMES = {"vod": "VODs", "clip": "clips"}
 
+#: What labels a source most surely (``label_source``; "asked": GQL will be, when it is opened).
+_BY = {
+    "clip": "by its clip",
+    "chapter": "by chapters",
+    "vod": "by the VOD's own category",
+    "clip_span": "by clips of it",
+    "listing": "by the listing alone",
+    "elsewhere": "listed elsewhere and known to show it",
+    "none": "of other categories",
+    "asked": "to be asked for chapters",
+}
+
 #: Why a listing that stopped so may lack something; the others are complete.
 _WHY = {
     "limit": "as many as [discover] max_{kind}s allows; a later run goes on with others",
@@ -34,6 +46,11 @@ def listed_text(listed: Mapping[str, Listed]) -> str:
     ended = [_NAMES[kind] for kind in kinds if listed[kind].stopped == "end"]
     to_the_end = f"; {' and '.join(ended)} to the end" if ended else ""
     return ", ".join(_count(kind, listed[kind]) for kind in kinds) + to_the_end
+
+
+def labels_text(labels: Mapping[str, int]) -> str:
+    """How many sources are labelled by what; "" if none was opened."""
+    return ", ".join(f"{n} {_BY[kind]}" for kind, n in labels.items() if n)
 
 
 def _is_short(entry: Listed) -> bool:

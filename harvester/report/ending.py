@@ -20,7 +20,7 @@ PRECEDENCE = (1, 130, 143, 6, 75, 2, 3, 5, 4, 0)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is known when a run ends. ``error``: what ended it, if something did."""
+    """What is known when a run ends. ``error``: what ended it, if something did; ``details``: GQL was asked."""
 
     run_id: str
     harvested: Harvested
@@ -29,6 +29,7 @@ class Ending:
     traffic: Traffic
     times: StageTimes
     seconds: float
+    details: bool = True
 
 
 def conclude(
@@ -62,9 +63,18 @@ def conclude(
         held_up=dict(ending.times.held_up_s),
         contact_sheet=str(contact_sheet) if contact_sheet else "",
         fallbacks=ending.harvested.fallbacks,
-        notes=(*ending.harvested.notes, *stopped),
+        notes=(*ending.harvested.notes, *stopped, *_untold(ending)),
         errors=tuple(str(error) for error in errors),
     )
+
+
+def _untold(ending: Ending) -> tuple[str, ...]:
+    """That labels are weaker than they could be, and why."""
+    untold = ending.harvested.untold
+    vods = "1 VOD was" if untold == 1 else f"{untold} VODs were"
+    why = "GQL did not tell them" if ending.details else "[discover] details is off"
+    text = f"{vods} labelled without chapters, by clips and Helix's listing alone ({why})"
+    return (text,) if untold else ()
 
 
 def exit_code(ending: Ending, run: Run) -> int:
@@ -113,4 +123,5 @@ def _category(entry: CategoryBooks) -> CategoryReport:
         pending=entry.pending,
         note=entry.note,
         listed=entry.listed,
+        labels=dict(entry.labels),
     )

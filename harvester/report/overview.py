@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harvester.pipeline.preview import CategoryPlan
-from harvester.report.completeness import listed_text, shortfalls
+from harvester.report.completeness import labels_text, listed_text, shortfalls
 from harvester.store.overview import DatasetOverview
 from harvester.text import printable
 
@@ -39,6 +39,8 @@ def _plan_lines(plan: CategoryPlan) -> list[str]:
             f"  sources: {_counts(plan.sources)}; targets: {plan.targets}; requests: {_counts(plan.requests)}"
         )
         lines.append(f"  about {_size(plan.media_bytes)} to fetch, {_size(plan.disk_bytes)} on disk")
+    if plan.labels:
+        lines.append(f"  labels: {labels_text(plan.labels)}")
     if plan.listing:
         lines.append(f"  listed: {listed_text(plan.listing)}")
     if plan.left_out:

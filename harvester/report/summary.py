@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.pipeline.listing import Listed
-from harvester.report.completeness import listed_text, shortfalls
+from harvester.report.completeness import labels_text, listed_text, shortfalls
 from harvester.report.stages import bound_by, bound_text, mean_queues, stages_text
 from harvester.text import printable, redact
 
@@ -51,7 +51,8 @@ class CategoryReport:
     """Books of one category. ``total``: kept frames in the dataset after the run; ``target``: how many were wanted
     in all, None = any number. ``removed``: frames of any run that left the dataset in this one, outside the sum of
     ``planned``. ``note``: why nothing more was taken, "" if there is nothing to say. ``listed``: how complete the
-    run's listing is, by kind of source; {} if it listed nothing."""
+    run's listing is, by kind of source; {} if it listed nothing. ``labels``: sources that the run opened, by what
+    most surely labels them; "none" where nothing says that they show the category."""
 
     name: str
     kept: int = 0
@@ -63,6 +64,7 @@ class CategoryReport:
     removed: Counts = field(default_factory=dict)  # by reason
     note: str = ""
     listed: Mapping[str, Listed] = field(default_factory=dict)
+    labels: Counts = field(default_factory=dict)  # by label source
 
     def __post_init__(self) -> None:
         counts = [self.kept, self.total, self.pending, self.target or 0]
@@ -90,6 +92,7 @@ class CategoryReport:
             "removed": _plain(self.removed),
             "note": redact(self.note),
             "listed": {kind: asdict(listed) for kind, listed in self.listed.items()},
+            "labels": _plain(self.labels),
         }
 
 
@@ -268,6 +271,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
     received = {kind: _size(n) for kind, n in _plain(report.bytes).items()}
     return [
         *_listings(report),
+        ("labels", labels_text(_added([part.labels for part in report.categories.values()]))),
         ("requests", _by_kind(str(sum(report.requests.values())), requests)),
         ("received", _by_kind(_size(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),

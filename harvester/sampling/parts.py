@@ -17,12 +17,13 @@ of one part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from harvester.config import Sample
-from harvester.model import Source, Span, Target
+from harvester.model import LabelledSpan, Source, Span, Target
+from harvester.sampling.labels import clipped
 from harvester.sampling.plan import (
     Opened,
     Part,
@@ -93,37 +94,58 @@ def _in_vain(part: Part) -> bool:
 
 
 def open_parts(
-    source: Source, parts: Sequence[Part], media: Media, sample: Sample
+    source: Source, parts: Sequence[Part], media: Media, sample: Sample, spans: Sequence[LabelledSpan]
 ) -> tuple[tuple[Part, ...], dict[int, Target]]:
     """The same parts, all opened now, and their targets by number.
 
-    Over all parts targets keep the minimum spacing and the source's cap. Of the cap's rest a part of a growing
-    source takes half: another half is left for what is to come.
+    ``spans``: those of the source that may be sampled, as its evidence tells them now; a part that has been open
+    keeps those that were found then. Over all parts targets keep the minimum spacing and the source's cap. Of the
+    cap's rest a part of a growing source takes half: another half is left for what is to come.
     """
     done: list[Part] = []
     targets: dict[int, Target] = {}
     for part in parts:
         free_s = max((t.moment_s for t in targets.values()), default=-sample.min_spacing_s) + sample.min_spacing_s
-        opened = part.opened or _opened(part, media, free_s, cap_of(source, sample) - given_out(done), sample)
+        room = cap_of(source, sample) - given_out(done)
+        opened = part.opened or _opened(source, part, media, spans, free_s=free_s, room=room, sample=sample)
         done.append(replace(part, opened=opened))
-        span = Span(max(opened.span.start_s, min(free_s, opened.span.end_s)), opened.span.end_s)
         seed = (source.kind, source.id, *([str(part.first_k)] if part.first_k else []))
-        found = pick_targets(seed, media.moments_s, span, limit=opened.targets, sample=sample)
+        labels = clipped(opened.labels, _after(free_s, opened.span))
+        found = pick_targets(seed, media.moments_s, labels, limit=opened.targets, sample=sample)
         targets.update((part.first_k + target.k, replace(target, k=part.first_k + target.k)) for target in found)
     return tuple(done), targets
 
 
-def _opened(part: Part, media: Media, free_s: float, room: int, sample: Sample) -> Opened:
-    span = _span(part, media, sample)
+def _opened(
+    source: Source,
+    part: Part,
+    media: Media,
+    spans: Sequence[LabelledSpan],
+    *,
+    free_s: float,
+    room: int,
+    sample: Sample,
+) -> Opened:
+    span = _span(source, part, media, sample)
+    labels = clipped(spans, span)
     limit = min(part.count, max(0, room) if media.ended else (max(0, room) + 1) // 2)
-    fit = len(
-        spaced_moments(media.moments_s, Span(min(max(span.start_s, free_s), span.end_s), span.end_s), sample)
-    )
-    return Opened(span, min(limit, fit), media.ended)
+    fit = len(spaced_moments(media.moments_s, clipped(labels, _after(free_s, span)), sample))
+    return Opened(span, min(limit, fit), media.ended, labels)
 
 
-def _span(part: Part, media: Media, sample: Sample) -> Span:
+def strongest(parts: Iterable[Part]) -> str:
+    """What most surely labels a source of those opened parts; "none" if nothing does."""
+    labels = [s.label for part in parts if part.opened is not None for s in part.opened.labels]
+    return max(labels, key=lambda label: label.confidence).source if labels else "none"
+
+
+def _after(moment_s: float, span: Span) -> Span:
+    """What of the span does not lie before that moment."""
+    return Span(min(max(span.start_s, moment_s), span.end_s), span.end_s)
+
+
+def _span(source: Source, part: Part, media: Media, sample: Sample) -> Span:
     """Guards lie at the ends of the source, not where parts meet."""
-    guarded = guarded_span(media.edge_s, sample)
-    start_s = part.from_s or guarded.start_s
-    return Span(start_s, max(start_s, guarded.end_s if media.ended else media.edge_s))
+    whole = guarded_span(source.kind, media.edge_s, sample)
+    start_s = part.from_s or whole.start_s
+    return Span(start_s, max(start_s, whole.end_s if media.ended else media.edge_s))

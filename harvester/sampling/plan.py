@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harvester.config import Sample
-from harvester.model import Rank, Source, Span, Target
+from harvester.model import LabelledSpan, Rank, Source, SourceKind, Span, Target
+from harvester.sampling.labels import clip_guard_s, guard_s, guarded
 
 #: Bits of a rank hash: SQLite integers are signed, so 63 of a SHA-256's first 64 bits are kept.
 RANK_HASH_BITS = 63
@@ -30,12 +31,13 @@ RANK_HASH_BITS = 63
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What opening a part found. ``span``: where its targets lie; ``targets``: how many it has at most;
-    ``ended``: nothing will follow it."""
+    """What opening a part found. ``span``: how far it goes, guards of the source taken off; ``targets``: how many
+    it has at most; ``ended``: nothing will follow it; ``labels``: the spans inside in which its targets lie."""
 
     span: Span
     targets: int
     ended: bool
+    labels: tuple[LabelledSpan, ...]
 
     def __post_init__(self) -> None:
         if self.targets < 0:
@@ -123,10 +125,10 @@ def rank_hash(seed: str, *parts: str) -> int:
     return int.from_bytes(digest[:8], "big") >> (64 - RANK_HASH_BITS)
 
 
-def guarded_span(duration_s: float, sample: Sample) -> Span:
-    """The source without a guard of min(``guard_s``, ``guard_share`` of it) at each end."""
-    guard_s = min(sample.guard_s, sample.guard_share * duration_s)
-    return Span(guard_s, max(guard_s, duration_s - guard_s))
+def guarded_span(kind: SourceKind, duration_s: float, sample: Sample) -> Span:
+    """A source of that length without its guards: the most that labels can leave of it."""
+    end_guard_s = clip_guard_s(sample) if kind == "clip" else guard_s(duration_s, sample)
+    return guarded(Span(0.0, duration_s), end_guard_s)
 
 
 def cap_of(source: Source, sample: Sample) -> int:
@@ -141,7 +143,8 @@ def fitting(length_s: float, sample: Sample) -> int:
 
 def target_limit(source: Source, sample: Sample) -> int:
     """Most targets the source may have: its cap, or as many as fit at the minimum spacing; at least one."""
-    return min(cap_of(source, sample), fitting(guarded_span(source.duration_s, sample).length_s, sample))
+    whole = guarded_span(source.kind, source.duration_s, sample)
+    return min(cap_of(source, sample), fitting(whole.length_s, sample))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,26 +204,38 @@ def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterato
 
 
 def pick_targets(
-    name: Sequence[str], moments_s: Sequence[float], span: Span, *, limit: int, sample: Sample
+    name: Sequence[str], moments_s: Sequence[float], labels: Sequence[LabelledSpan], *, limit: int, sample: Sample
 ) -> tuple[Target, ...]:
-    """At most ``limit`` of the moments inside ``span``, in an order that spreads, numbered from 0.
+    """At most ``limit`` of the moments inside the labelled spans, in an order that spreads, numbered from 0.
 
-    As many as fit at the minimum spacing; if that are too many, one from each of ``limit`` equal strata, at a
-    place seeded by ``name``.
+    As many as fit at the minimum spacing; if that are too many, one from each of ``limit`` equal strata of all
+    spans together, at a place seeded by ``name``.
     """
-    spaced = spaced_moments(moments_s, span, sample)
-    if len(spaced) > limit:
+    chosen = spaced_moments(moments_s, labels, sample)
+    if len(chosen) > limit:
         seed = "\0".join((sample.seed, *name))
-        spaced = _stratified(moments_s, span, count=limit, spacing_s=sample.min_spacing_s, seed=seed)
+        chosen = _stratified(moments_s, labels, count=limit, spacing_s=sample.min_spacing_s, seed=seed)
     return tuple(
-        Target(k=k, item=spaced[position], moment_s=moments_s[spaced[position]])
-        for k, position in enumerate(spread_order(len(spaced)))
+        Target(k, chosen[position].item, chosen[position].moment_s, chosen[position].within.label)
+        for k, position in enumerate(spread_order(len(chosen)))
     )
 
 
-def _inside(moments_s: Sequence[float], span: Span) -> range:
-    """Indexes of the moments inside ``span``."""
-    return range(bisect_left(moments_s, span.start_s), bisect_left(moments_s, span.end_s))
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment that can be had, number ``item`` of the source's, and the labelled span it lies in."""
+
+    item: int
+    moment_s: float
+    within: LabelledSpan
+
+
+def _inside(moments_s: Sequence[float], labels: Sequence[LabelledSpan]) -> Iterator[Moment]:
+    """The moments inside the spans, in order."""
+    for within in labels:
+        span = within.span
+        for item in range(bisect_left(moments_s, span.start_s), bisect_left(moments_s, span.end_s)):
+            yield Moment(item, moments_s[item], within)
 
 
 def spread_order(count: int) -> list[int]:
@@ -230,30 +245,39 @@ def spread_order(count: int) -> list[int]:
     return [n for n in reversed_bits if n < count]
 
 
-def spaced_moments(moments_s: Sequence[float], span: Span, sample: Sample) -> list[int]:
-    """Indexes of as many moments inside ``span`` as fit at the minimum spacing, the earliest first."""
-    chosen: list[int] = []
-    for item in _inside(moments_s, span):
-        if not chosen or moments_s[item] - moments_s[chosen[-1]] >= sample.min_spacing_s:
-            chosen.append(item)
+def spaced_moments(moments_s: Sequence[float], labels: Sequence[LabelledSpan], sample: Sample) -> list[Moment]:
+    """As many moments inside the spans as fit at the minimum spacing, the earliest first."""
+    chosen: list[Moment] = []
+    for moment in _inside(moments_s, labels):
+        if not chosen or moment.moment_s - chosen[-1].moment_s >= sample.min_spacing_s:
+            chosen.append(moment)
     return chosen
 
 
-def _stratified(moments_s: Sequence[float], span: Span, *, count: int, spacing_s: float, seed: str) -> list[int]:
+def _stratified(
+    moments_s: Sequence[float], labels: Sequence[LabelledSpan], *, count: int, spacing_s: float, seed: str
+) -> list[Moment]:
     """One moment from each of ``count`` equal strata, at a seeded place, never closer than ``spacing_s``."""
-    if not count:
-        return []
-    width_s = span.length_s / count
-    chosen: list[int] = []
-    remaining = iter(_inside(moments_s, span))
-    item = next(remaining, None)
+    width_s = sum(within.span.length_s for within in labels) / max(1, count)
+    chosen: list[Moment] = []
+    remaining = _inside(moments_s, labels)
+    moment = next(remaining, None)
     for stratum in range(count):
         jitter = rank_hash(seed, str(stratum)) / (1 << RANK_HASH_BITS)
-        wanted_s = span.start_s + stratum * width_s + jitter * max(0.0, width_s - spacing_s)
+        wanted_s = _place(stratum * width_s + jitter * max(0.0, width_s - spacing_s), labels)
         if chosen:
-            wanted_s = max(wanted_s, moments_s[chosen[-1]] + spacing_s)
-        while item is not None and moments_s[item] < wanted_s:
-            item = next(remaining, None)
-        if item is not None:
-            chosen.append(item)
+            wanted_s = max(wanted_s, chosen[-1].moment_s + spacing_s)
+        while moment is not None and moment.moment_s < wanted_s:
+            moment = next(remaining, None)
+        if moment is not None:
+            chosen.append(moment)
     return chosen
+
+
+def _place(way_s: float, labels: Sequence[LabelledSpan]) -> float:
+    """The moment that lies ``way_s`` into all spans laid end to end (s)."""
+    for within in labels:
+        if way_s < within.span.length_s:
+            return within.span.start_s + way_s
+        way_s -= within.span.length_s
+    return labels[-1].span.end_s

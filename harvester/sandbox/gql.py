@@ -206,11 +206,12 @@ class Gql:
         return [self._quality(clip, file) for file in landscape or files]
 
     def _video(self, video: Video) -> Document:
+        game = video.told_game or video.game
         return {
             "id": video.id,
             "title": video.title,
             "owner": {"id": video.channel.id, "displayName": video.channel.name, "login": video.channel.login},
-            "game": {"id": video.game.id, "displayName": video.game.name, "name": video.game.name},
+            "game": {"id": game.id, "displayName": game.name, "name": game.name},
             "lengthSeconds": int(video.duration_s),
             "publishedAt": iso(video.created_at),
             "viewCount": video.views,

@@ -66,6 +66,7 @@ class Scenario:
     chapters: tuple[
         tuple[str | None, float, float], ...
     ] = ()  # game ("" = its own, None = unset), start, length (s)
+    shows: str = ""  # name of the category that the player is told, if it is another
     intro: bool = False
     live: bool = False
     faults: tuple[Fault, ...] = ()
@@ -110,7 +111,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "chapters",
         "2002",
         "three chapters, the category of the listing is the middle one",
-        "frames of all three: chapters make no labels yet",
+        "frames of the middle one; of the others too, if their categories are asked for",
         (SMALL,) * 3,
         chapters=(("Scenario prelude", 0, 40), ("", 40, 40), ("Scenario encore", 80, 40)),
     ),
@@ -252,8 +253,17 @@ SCENARIOS: tuple[Scenario, ...] = (
         "odd-chapters",
         "2019",
         "chapters of negative and zero length, one of another game inside, one without a game",
-        "frames: no chapter does harm",
-        chapters=(("", 0, -5), ("Scenario prelude", 20, 10), ("", 15, 20), (None, 35, 3), ("", 40, 0)),
+        "frames of the chapters of its game that have a length, or last to the end",
+        footage_s=22.0,
+        chapters=(
+            ("", 0, -5),
+            ("Scenario prelude", 20, 10),
+            ("", 15, 20),
+            (None, 35, 3),
+            ("", 40, 40),
+            ("Scenario prelude", 80, 10),
+            ("", 90, 0),
+        ),
     ),
     Scenario(
         "fresh",
@@ -364,5 +374,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         "as two-days",
         cutting=Cutting(10.0, rolling=True, repeats=4320),
         deliver=_always(Delivery(pts_mode="restart")),
+    ),
+    # Which category of a video Helix goes by is not documented; the player's own answer names one, too.
+    Scenario(
+        "other-game",
+        "2034",
+        "listed under its category, of another one by what the player is told; no chapters",
+        "none; frames of 'Scenario prelude', if that is asked for too",
+        shows="Scenario prelude",
     ),
 )

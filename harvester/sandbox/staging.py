@@ -70,7 +70,8 @@ def faults_of(world: World, names: Iterable[str]) -> tuple[Fault, ...]:
 def _with_videos(world: World, chosen: tuple[Scenario, ...]) -> World:
     sessions = read_index(PACKAGE_INDEX)
     videos = tuple(_video(scenario, sessions, world) for scenario in chosen)
-    others = {_other(name) for scenario in chosen for name, _, _ in scenario.chapters if name}
+    named = {name for scenario in chosen for name in (scenario.shows, *(name for name, _, _ in scenario.chapters))}
+    others = {_other(name) for name in named if name}
     return replace(
         world,
         games=(*world.games, *(scenario.game for scenario in chosen), *sorted(others, key=lambda game: game.id)),
@@ -113,6 +114,7 @@ def _video(scenario: Scenario, sessions: tuple[Session, ...], world: World) -> V
             Chapter(_chapter_game(scenario, name), start_s, length_s)
             for name, start_s, length_s in scenario.chapters
         ),
+        told_game=_other(scenario.shows) if scenario.shows else None,
         live=scenario.live,
         delivery=scenario.deliver(world.now),
     )

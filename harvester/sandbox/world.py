@@ -167,6 +167,7 @@ class Video:
     type: VodType
     distribution: str  # host part of its CDN path
     chapters: tuple[Chapter, ...] = ()
+    told_game: Game | None = None  # what the player is told as its game, if it is another than the listing's
     live: bool = False
     listing_ahead_s: float = 0.0
     delivery: Delivery = PLAIN

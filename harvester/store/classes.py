@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harvester.errors import ForeignDataset
 from harvester.model import SPLITS, Category, SplitName
+from harvester.sampling.categories import OTHER
 from harvester.store.disk import changing, machine_error, replace_durably
 from harvester.store.layout import CLASSES, STATE, Layout, shown
 from harvester.text import is_reserved_name, printable, slugify
@@ -78,9 +79,15 @@ class SplitRule(_Record):
 
 class _Class(_Record):
     label_id: Annotated[int, Field(ge=0)]
-    category_id: Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
-    slug: Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9])*$", max_length=120)]
+    category_id: Annotated[str, Field(pattern=r"^[0-9]{0,20}$")]
+    slug: Annotated[str, Field(pattern=rf"^([a-z0-9](-?[a-z0-9])*|{OTHER})$", max_length=120)]
     names: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+
+    @model_validator(mode="after")
+    def _of_one_category(self) -> Self:
+        if (self.category_id == "") != (self.slug == OTHER):
+            raise ValueError(f"all classes but {OTHER} are of one category")
+        return self
 
 
 class _File(_Record):
@@ -100,7 +107,10 @@ class _File(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ClassEntry:
-    """A class of the dataset: all but ``name`` (the newest, printable) is frozen for ever."""
+    """A class of the dataset: all but ``name`` (the newest, printable) is frozen for ever.
+
+    ``category_id``: "" for the class of all that is no game, whose rows name their categories themselves.
+    """
 
     label_id: int
     category_id: str
@@ -144,6 +154,13 @@ class Classes:
             names = (*(n for n in known.names if n != name), name)
             self._put(known.model_copy(update={"names": names}))
         return self._entry(self._by_category[category.id])
+
+    def register_other(self) -> ClassEntry:
+        """The one class of all categories that are no games; on disk and raises as of :meth:`register`."""
+        if "" not in self._by_category:
+            number = len(self._file.classes)
+            self._put(_Class(label_id=number, category_id="", slug=OTHER, names=(OTHER,)))
+        return self._entry(self._by_category[""])
 
     def split_of(self, broadcaster_id: str) -> SplitName:
         """The split of everything a broadcaster streams, in every run."""

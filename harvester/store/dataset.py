@@ -229,7 +229,7 @@ class Dataset:
         name = frame_file_name(entry.slug, frame.source_type, frame.source_id, frame.offset_s)
         told = (frame.category_id, frame.file_name, frame.split, frame.sha256)
         split = self.classes.split_of(frame.broadcaster_id)
-        meant = (entry.category_id, name, split, hashlib.sha256(jpeg).hexdigest())
+        meant = (entry.category_id or frame.category_id, name, split, hashlib.sha256(jpeg).hexdigest())
         if told != meant:
             raise ValueError(f"frame says {told}, its class, origin and file say {meant}")
         if self.image_path(frame).exists() and self._rows[frame.split].listed([frame.file_name]):

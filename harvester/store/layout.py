@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.model import SourceKind, SplitName
+from harvester.sampling.categories import OTHER
 from harvester.text import printable
 
 METADATA = "metadata.parquet"
@@ -26,7 +27,7 @@ SOURCE_ID_CHARS = 200
 
 _SOURCE_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{SOURCE_ID_CHARS}}}")
 _FILE_NAME = re.compile(
-    rf"[a-z0-9-]{{1,120}}/(?:vod|clip)-[A-Za-z0-9_-]{{1,{SOURCE_ID_CHARS}}}-[0-9]{{9,15}}\.jpg"
+    rf"(?:[a-z0-9-]{{1,120}}|{OTHER})/(?:vod|clip)-[A-Za-z0-9_-]{{1,{SOURCE_ID_CHARS}}}-[0-9]{{9,15}}\.jpg"
 )
 
 

@@ -24,11 +24,12 @@ from harvester.store.records import Outcome, outcome_row
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
 #: one whole part, to be found out about when it is opened again. Version 2 lacked indexes: a row of outcomes is
 #: two pages, so that whatever looks at all of a category, a run or a pass must find its columns in an index.
+#: Version 3 knew no labels: there every part that has been open is what its source was listed as.
 MIGRATIONS = {
     1: """
     ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
@@ -62,6 +63,16 @@ MIGRATIONS = {
         pass_id, seq, round, broadcaster_hash, source_hash, place
     );
     CREATE INDEX outcomes_lost ON outcomes (pass_id, kind, source_id) WHERE k IS NULL AND verdict = 'failed'
+    """,
+    3: """
+    ALTER TABLE parts ADD COLUMN labels TEXT;
+    ALTER TABLE parts ADD COLUMN evidence TEXT;
+    CREATE INDEX clips_of_vods ON sources (json_extract(record, '$.video_id')) WHERE kind = 'clip';
+    CREATE TABLE held (
+        category_id TEXT NOT NULL, source_id TEXT NOT NULL, listed TEXT NOT NULL,
+        PRIMARY KEY (category_id, source_id, listed)
+    ) WITHOUT ROWID;
+    CREATE INDEX passes_of_category ON passes (category_id, scope)
     """,
 }
 

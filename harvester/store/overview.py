@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,8 @@ from harvester.store.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class CategoryOverview:
-    """One category: images, by split and source type, from how many broadcasters, and what else was decided."""
+    """One class: images, by split and source type, from how many broadcasters, and what else was decided of its
+    category (``category_id``: its label, if it is the class of all that is no game)."""
 
     category_id: str
     name: str
@@ -34,26 +36,28 @@ class DatasetOverview:
 
 def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
     """The overview of an open dataset."""
-    splits: Counter[tuple[str, str]] = Counter()
-    sources: Counter[tuple[str, str]] = Counter()
-    broadcasters: dict[str, set[str]] = {}
-    kinds = dataset.tally("category_id", "split", "source_type", "broadcaster_id")
-    for (category_id, split, source_type, broadcaster_id), count in kinds.items():
-        splits[category_id, split] += count
-        sources[category_id, source_type] += count
-        broadcasters.setdefault(category_id, set()).add(broadcaster_id)
+    splits: Counter[tuple[int, str]] = Counter()
+    sources: Counter[tuple[int, str]] = Counter()
+    broadcasters: dict[int, set[str]] = {}
+    shown: dict[int, set[str]] = {entry.label_id: {entry.category_id} - {""} for entry in dataset.classes}
+    kinds = dataset.tally("label_id", "category_id", "split", "source_type", "broadcaster_id")
+    for (label_id, category_id, split, source_type, broadcaster_id), count in kinds.items():
+        splits[label_id, split] += count
+        sources[label_id, source_type] += count
+        broadcasters.setdefault(label_id, set()).add(broadcaster_id)
+        shown[label_id].add(category_id)
     categories = []
     for entry in dataset.classes:
-        totals = ledger.totals(entry.category_id)
-        mine = _of(splits, entry.category_id)
+        totals = sum((Counter(ledger.totals(id_)) for id_ in shown[entry.label_id]), Counter[tuple[str, str]]())
+        mine = _of(splits, entry.label_id)
         categories.append(
             CategoryOverview(
-                category_id=entry.category_id,
+                category_id=entry.category_id or entry.slug,
                 name=entry.name,
                 frames=sum(mine.values()),
-                broadcasters=len(broadcasters.get(entry.category_id, ())),
+                broadcasters=len(broadcasters.get(entry.label_id, ())),
                 splits=mine,
-                sources=_of(sources, entry.category_id),
+                sources=_of(sources, entry.label_id),
                 dropped=_reasons(totals, "dropped"),
                 failed=_reasons(totals, "failed"),
             )
@@ -61,9 +65,9 @@ def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
     return DatasetOverview(tuple(categories), tuple(ledger.runs()))
 
 
-def _of(counts: Counter[tuple[str, str]], category_id: str) -> dict[str, int]:
-    return {key: count for (owner, key), count in sorted(counts.items()) if owner == category_id}
+def _of(counts: Counter[tuple[int, str]], label_id: int) -> dict[str, int]:
+    return {key: count for (owner, key), count in sorted(counts.items()) if owner == label_id}
 
 
-def _reasons(totals: dict[tuple[str, str], int], verdict: str) -> dict[str, int]:
+def _reasons(totals: Mapping[tuple[str, str], int], verdict: str) -> dict[str, int]:
     return {reason: count for (kind, reason), count in sorted(totals.items()) if kind == verdict}

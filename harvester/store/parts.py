@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from harvester.model import Source, SourceKind, Span
+from harvester.model import Clip, Label, LabelledSpan, LabelSource, Source, SourceKind, Span, Vod
+from harvester.sampling.labels import ClipMark, Evidence, confidence
 from harvester.sampling.plan import Opened, Part
 from harvester.store.database import Database
+from harvester.store.records import evidence_from, evidence_record, labels_from, labels_record, source_from
 
 #: Columns of a part ``p``, in the order of :func:`part_from`.
-PART_COLUMNS = "p.first_k, p.count, p.from_s, p.listed_s, p.start_s, p.end_s, p.targets, p.ended"
+PART_COLUMNS = (
+    "p.first_k, p.count, p.from_s, p.listed_s, p.start_s, p.end_s, p.targets, p.ended, p.labels, p.kind,"
+    " p.category_id"
+)
 
 
 class Parts:
@@ -42,20 +48,60 @@ class Parts:
         )
         return {(kind, source_id): datetime.fromisoformat(planned_at) for kind, source_id, planned_at in rows}
 
-    def remember_opened(self, source: Source, parts: Sequence[Part]) -> None:
-        """Commit what opening a source has found of ``parts``; what is known of a part already stays."""
+    def remember_opened(
+        self, source: Source, parts: Sequence[Part], evidence: Evidence, held: Collection[str] = ()
+    ) -> None:
+        """Commit what opening a source has found of ``parts``; what is known of a part already stays.
+
+        ``evidence``: what their labels rest on; ``held``: ids of other categories that the source shows.
+        """
         with self._database.transaction():
             for part in parts:
                 if part.opened is not None:
-                    span = part.opened.span
-                    self._database.execute(
-                        "UPDATE parts SET start_s = ?, end_s = ?, targets = ?, ended = ? WHERE category_id = ?"
-                        " AND kind = ? AND source_id = ? AND first_k = ? AND ended IS NULL",
-                        (
-                            *(span.start_s, span.end_s, part.opened.targets, int(part.opened.ended)),
-                            *(source.category_id, source.kind, source.id, part.first_k),
-                        ),
-                    )
+                    self._update_part(source, part.first_k, part.opened, evidence)
+            self._database.executemany(
+                "INSERT INTO held VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(category_id, source.id, source.category_id) for category_id in sorted(held)],
+            )
+
+    def _update_part(self, source: Source, first_k: int, opened: Opened, evidence: Evidence) -> None:
+        self._database.execute(
+            "UPDATE parts SET start_s = ?, end_s = ?, targets = ?, ended = ?, labels = ?, evidence = ?"
+            " WHERE category_id = ? AND kind = ? AND source_id = ? AND first_k = ? AND ended IS NULL",
+            (
+                *(opened.span.start_s, opened.span.end_s, opened.targets, int(opened.ended)),
+                *(labels_record(opened.labels), evidence_record(evidence)),
+                *(source.category_id, source.kind, source.id, first_k),
+            ),
+        )
+
+    def clips_of(self, vod: Vod) -> tuple[ClipMark, ...]:
+        """The known clips of a VOD: those of its category, and those of others that earlier runs have listed.
+
+        What this run lists of other categories is left out: it is known sooner or later by how fast the run is.
+        """
+        rows = self._database.rows(
+            "SELECT s.record FROM sources s JOIN parts p ON p.category_id = s.category_id AND p.kind = s.kind"
+            " AND p.source_id = s.id AND p.first_k = 0"
+            " WHERE s.kind = 'clip' AND json_extract(s.record, '$.video_id') = ?1 AND (s.category_id = ?2"
+            " OR p.planned_at < (SELECT max(planned_at) FROM parts WHERE category_id = ?2 AND kind = 'vod'"
+            " AND source_id = ?1)) ORDER BY s.id, s.category_id",
+            vod.id,
+            vod.category_id,
+        )
+        clips = (source_from("clip", record) for (record,) in rows)
+        return tuple(mark for clip in clips if isinstance(clip, Clip) and (mark := _mark(clip)) is not None)
+
+    def evidence_of(self, vod: Vod) -> Evidence | None:
+        """What is known of a VOD that is not listed under its category, from opening it under another one."""
+        record = self._database.one(
+            "SELECT p.evidence FROM held h JOIN parts p ON p.category_id = h.listed AND p.kind = 'vod'"
+            " AND p.source_id = h.source_id WHERE h.category_id = ? AND h.source_id = ? AND p.evidence IS NOT NULL"
+            " ORDER BY p.planned_at DESC, p.first_k DESC, p.category_id LIMIT 1",
+            vod.category_id,
+            vod.id,
+        )
+        return None if record is None else replace(evidence_from(record), listed=None)
 
     def end_growing(self, sources: Iterable[Source]) -> None:
         """Take note that these sources, which had not ended when they were last sampled, will give no more."""
@@ -83,6 +129,22 @@ class Parts:
 
 def part_from(row: Sequence[Any]) -> Part:
     """The part whose columns, :data:`PART_COLUMNS`, ``row`` holds."""
-    first_k, count, from_s, listed_s, start_s, end_s, targets, ended = row
-    opened = None if ended is None else Opened(Span(start_s, end_s), targets, bool(ended))
-    return Part(first_k, count, from_s, listed_s, opened)
+    first_k, count, from_s, listed_s, start_s, end_s, targets, ended, labels, kind, category_id = row
+    if ended is None:
+        return Part(first_k, count, from_s, listed_s)
+    span = Span(start_s, end_s)
+    known = (_unlabelled(span, kind, category_id),) if labels is None else labels_from(category_id, labels)
+    return Part(first_k, count, from_s, listed_s, Opened(span, targets, bool(ended), known))
+
+
+def _unlabelled(span: Span, kind: SourceKind, category_id: str) -> LabelledSpan:
+    """A part that was opened by a version that knew no labels."""
+    source: LabelSource = "clip" if kind == "clip" else "listing"
+    return LabelledSpan(span, category_id, Label(source, confidence([source])))
+
+
+def _mark(clip: Clip) -> ClipMark | None:
+    """What a clip says of its VOD; None if its place there is not told."""
+    if clip.vod_offset_s is None or clip.vod_offset_s < 0 or clip.duration_s <= 0:
+        return None
+    return ClipMark(Span(clip.vod_offset_s, clip.vod_offset_s + clip.duration_s), clip.category_id)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from harvester.errors import PROGRAM_REFUSED
-from harvester.model import Rank, Source, SourceKind
+from harvester.model import Rank, Source, SourceKind, Vod
 from harvester.sampling.plan import Visit
 from harvester.store.parts import PART_COLUMNS, Parts, part_from
 from harvester.store.records import source_from, source_record
@@ -134,6 +134,40 @@ class Passes(Parts):
         """Sources that earlier passes of the category have visited, and those that kept frames come from."""
         rows = self._database.rows("SELECT kind, id FROM sources WHERE category_id = ?", category_id)
         return {(kind, source_id) for kind, source_id in rows}
+
+    def has_listed(self, category_id: str) -> bool:
+        """True if Helix has ever listed a source under the category."""
+        found = self._database.one(
+            "SELECT 1 FROM sources WHERE category_id = ? AND coalesce(json_extract(record, '$.listed'), 1)"
+            " LIMIT 1",
+            category_id,
+        )
+        return found is not None
+
+    def vods_holding(self, category_id: str, scope: str) -> list[Vod]:
+        """VODs that passes of other categories, of that scope, have opened and found to show this category too.
+
+        Only those opened at a decided rank: how far work ran ahead of the decisions must not reach a plan.
+        """
+        rows = self._database.rows(
+            "SELECT s.record, p.id, p.done, v.first_round, v.broadcaster_hash, v.source_hash FROM held h"
+            " CROSS JOIN passes p ON p.category_id = h.listed AND p.scope = ?2"  # in this order: held are few
+            " CROSS JOIN visits v ON v.pass_id = p.id AND v.kind = 'vod' AND v.source_id = h.source_id"
+            " CROSS JOIN sources s ON s.category_id = h.listed AND s.kind = 'vod' AND s.id = h.source_id"
+            " WHERE h.category_id = ?1 AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.category_id = h.listed"
+            " AND o.kind = 'vod' AND o.source_id = h.source_id AND o.pass_id = p.id AND o.place = 0"
+            " AND o.reason = 'broadcaster-cap') ORDER BY json_extract(s.record, '$.duration_s'), h.listed",
+            category_id,
+            scope,
+        )
+        last = {pass_id: self._last_rank(pass_id) for _, pass_id, done, *_ in rows if not done}
+        found: dict[str, Vod] = {}
+        for record, pass_id, done, turn, broadcaster_hash, source_hash in rows:
+            rank, vod = last.get(pass_id), source_from("vod", record)
+            first = Rank(pass_id, turn, broadcaster_hash, source_hash, 0)
+            if isinstance(vod, Vod) and (done or (rank is not None and first <= rank)):
+                found[vod.id] = vod
+        return [found[vod_id] for vod_id in sorted(found)]
 
     def newest_known(self, category_id: str, kind: SourceKind, count: int) -> list[datetime]:
         """When the newest known sources of that kind were created (UTC), the newest first; at most ``count``."""

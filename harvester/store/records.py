@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from harvester.model import Clip, Rank, Source, SourceKind, Vod, VodType
+from harvester.model import (
+    Category,
+    Chapter,
+    Clip,
+    Label,
+    LabelledSpan,
+    Rank,
+    Source,
+    SourceKind,
+    Span,
+    Vod,
+    VodType,
+)
+from harvester.sampling.labels import ClipMark, Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,49 @@ def source_from(kind: str, record: str) -> Source:
         return Clip(**values)
     values["type"] = VodType(values["type"])
     return Vod(**values)
+
+
+def labels_record(labels: Sequence[LabelledSpan]) -> str:
+    """Labelled spans of one category as JSON text: start and end (s), source and confidence of each."""
+    return json.dumps([(s.span.start_s, s.span.end_s, s.label.source, s.label.confidence) for s in labels])
+
+
+def labels_from(category_id: str, record: str) -> tuple[LabelledSpan, ...]:
+    """The spans that :func:`labels_record` wrote of that category."""
+    rows = json.loads(record)
+    return tuple(
+        LabelledSpan(Span(start, end), category_id, Label(source, sure)) for start, end, source, sure in rows
+    )
+
+
+def evidence_record(evidence: Evidence) -> str:
+    """Evidence as JSON text; chapters and clips as start and end (s) and category."""
+    chapters = evidence.chapters and [
+        (c.span.start_s, c.span.end_s, c.category and c.category.id, c.category and c.category.name)
+        for c in evidence.chapters
+    ]
+    values = {
+        "listed": evidence.listed,
+        "chapters": chapters if chapters is None else list(chapters),
+        "game": evidence.game,
+        "clips": [(m.span.start_s, m.span.end_s, m.category_id) for m in evidence.clips],
+    }
+    return json.dumps(values)
+
+
+def evidence_from(record: str) -> Evidence:
+    """The evidence that :func:`evidence_record` wrote."""
+    values = json.loads(record)
+    chapters = values["chapters"] and [
+        Chapter(Span(start, end), Category(id_, name) if id_ else None)
+        for start, end, id_, name in values["chapters"]
+    ]
+    return Evidence(
+        values["listed"],
+        None if chapters is None else tuple(chapters),
+        values["game"],
+        tuple(ClipMark(Span(start, end), category_id) for start, end, category_id in values["clips"]),
+    )
 
 
 def _signed(value: int | None) -> int | None:

@@ -1,4 +1,4 @@
--- Schema 3 of the ledger (store/ledger.py).
+-- Schema 4 of the ledger (store/ledger.py).
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
     rules TEXT NOT NULL, report TEXT
@@ -8,16 +8,22 @@ CREATE TABLE sources (
     category_id TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, broadcaster_id TEXT NOT NULL,
     record TEXT NOT NULL, PRIMARY KEY (category_id, kind, id)
 ) WITHOUT ROWID;
+CREATE INDEX clips_of_vods ON sources (json_extract(record, '$.video_id')) WHERE kind = 'clip';
+CREATE TABLE held (
+    category_id TEXT NOT NULL, source_id TEXT NOT NULL, listed TEXT NOT NULL,
+    PRIMARY KEY (category_id, source_id, listed)
+) WITHOUT ROWID;
 CREATE TABLE parts (
     category_id TEXT NOT NULL, kind TEXT NOT NULL, source_id TEXT NOT NULL, first_k INTEGER NOT NULL,
     count INTEGER NOT NULL, from_s REAL NOT NULL, listed_s REAL NOT NULL,
-    start_s REAL, end_s REAL, targets INTEGER, ended INTEGER, planned_at TEXT,
+    start_s REAL, end_s REAL, targets INTEGER, ended INTEGER, planned_at TEXT, labels TEXT, evidence TEXT,
     PRIMARY KEY (category_id, kind, source_id, first_k)
 ) WITHOUT ROWID;
 CREATE TABLE passes (
     id INTEGER PRIMARY KEY, category_id TEXT NOT NULL, scope TEXT NOT NULL, opened_at TEXT NOT NULL,
     listing TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX passes_of_category ON passes (category_id, scope);
 CREATE INDEX passes_open ON passes (category_id, scope) WHERE done = 0;
 CREATE TABLE visits (
     pass_id INTEGER NOT NULL, broadcaster_hash INTEGER NOT NULL, source_hash INTEGER NOT NULL,

@@ -16,7 +16,7 @@ from harvester.config import Filter
 from harvester.model import SPLITS
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
-from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, CategoryFold, Rules
+from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import unpack
 
@@ -162,7 +162,7 @@ def _replayed(fold: CategoryFold, row: dict[str, Any]) -> tuple[str, str, int | 
         return None
     if row["verdict"] == "failed":
         return None
-    if row["reason"] == KNOWN_MOMENT:
+    if row["reason"] in (KNOWN_MOMENT, LOW_CONFIDENCE):  # no picture decided that
         return None
     if row["measurement"] is None:
         return ("dropped", BROADCASTER_CAP if fold.capped(row["broadcaster_id"]) else "not capped", None)

@@ -76,17 +76,16 @@ def category_of(game: object) -> Category | None:
 def chapters_of(video: Mapping[str, Any], length_s: float | None) -> tuple[Chapter, ...] | None:
     """The chapters of a video ``length_s`` long (None = unknown), in order, without overlap; () if it has none.
 
-    None when there is no list of moments: then it is not told whether there are chapters.
+    None when there is no list of moments, or nothing in it can be read: then it is not told which there are.
     """
     moments = _object(video.get("moments"))
     edges = moments.get("edges")
     if not isinstance(edges, list):
         return None
     marks = sorted(mark for edge in edges if (mark := _mark(_object(edge).get("node"))) is not None)
-    if not marks and edges:
-        return None
     whole = not _object(moments.get("pageInfo")).get("hasNextPage")
-    return tuple(_chapters(marks, _length_s(edges, length_s), whole=whole))
+    chapters = tuple(_chapters(marks, _length_s(edges, length_s), whole=whole))
+    return chapters if chapters or not edges else None
 
 
 @dataclass(frozen=True, slots=True, order=True)

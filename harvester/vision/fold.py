@@ -21,6 +21,8 @@ DUPLICATE = "duplicate"
 BROADCASTER_CAP = "broadcaster-cap"
 #: Reason of a moment whose image the dataset already has: its ledger was lost, or another rendition is asked for.
 KNOWN_MOMENT = "known-moment"
+#: Reason of a target whose label is less sure than the run wanted; its picture was never fetched.
+LOW_CONFIDENCE = "low-confidence"
 
 
 @dataclass(frozen=True, slots=True)

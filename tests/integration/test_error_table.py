@@ -21,6 +21,7 @@ from tests.integration.wholeness import check_whole, outcomes, rows_of
 
 #: Six targets of the VOD, three of each clip; one rendition is wanted, and one is there in its place.
 SAMPLING = {
+    "HARVESTER_DISCOVER_DETAILS": "off",  # the table is about playback; labels without an answer have their own
     "HARVESTER_SAMPLE_MIN_HEIGHT": "720",
     "HARVESTER_SAMPLE_MAX_PER_VOD": "6",
     "HARVESTER_SAMPLE_MAX_PER_CLIP": "3",

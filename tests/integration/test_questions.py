@@ -53,6 +53,7 @@ class Night:
             "HARVESTER_SAMPLE_MIN_SPACING_S": "2",
             "HARVESTER_SAMPLE_MIN_HEIGHT": "90",
             "HARVESTER_SAMPLE_MAX_PER_CLIP": "1",
+            "HARVESTER_DISCOVER_DETAILS": "off",  # what opens sources is asked alone
         }
         command = ("run", "--category", "Game 0", *arguments, "--out", self.out, "--json")
         return self.commands(*command, **(settings | environment))

@@ -45,11 +45,13 @@ UNPLAYABLE = {
     "fresh": "not-ready",
 }
 FOR_EVER = {"sub-only", "no-video"}
-PLAYABLE = sorted(VIDEO_IDS.keys() - UNPLAYABLE.keys())
+#: What shows nothing of the category that it is listed under.
+ELSEWHERE = "other-game"
+PLAYABLE = sorted(VIDEO_IDS.keys() - UNPLAYABLE.keys() - {ELSEWHERE})
 
 #: Targets of each: the segments that start outside the guards at both ends.
 TARGETS = {
-    "chapters": 11,
+    "odd-chapters": 4,
     "growing": 20,  # half of what a VOD may give: more will come
     "bad-line": 11,
     "discontinuity": 7,
@@ -168,6 +170,19 @@ def test_what_cannot_be_played_is_told_why(night: Night, name: str, reason: str)
     assert (looks[-1]["retry_at"] is None) == (reason in FOR_EVER)
     video = night.video(name)
     assert not [path for path in night.requests if video.distribution in path]
+
+
+def test_a_vod_of_several_categories_gives_frames_of_the_one_it_is_harvested_for(night: Night) -> None:
+    own = {"chapters": [(40, 80)], "odd-chapters": [(40, 80), (90, 110)]}
+    for name, spans in own.items():
+        offsets = [row["offset_s"] for row, _ in night.kept(name)]
+        assert all(any(start + 1.5 <= offset <= end - 1.5 for start, end in spans) for offset in offsets), name
+        assert {row["label_source"] for row, _ in night.kept(name)} == {"chapter"}
+    assert not night.outcomes(ELSEWHERE)
+    books = night.report["categories"]
+    assert [entry["labels"] for entry in books.values() if entry["name"] == f"Scenario {ELSEWHERE}"] == [
+        {"none": 1}
+    ]
 
 
 def test_cards_and_menus_leave_next_to_nothing(night: Night) -> None:

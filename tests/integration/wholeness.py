@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from harvester.config import Sample
+from harvester.model import Label, LabelledSpan, Span
 from harvester.sampling.parts import Media, open_parts
 from harvester.sampling.plan import first_part
-from harvester.store.records import source_from
+from harvester.store.records import labels_from, source_from
 
 SPLITS = ("train", "validation", "test")
 LEDGER = ".harvester/ledger.sqlite3"
@@ -142,8 +143,9 @@ def _rank(row: Mapping[str, Any]) -> tuple[int, ...]:
 def _ranks(root: Path, pass_id: int) -> Iterator[tuple[tuple[int, ...], tuple[str, str], int, int]]:
     """Rank, source, number of the target, and how many targets the source really has (of this world)."""
     query = (
-        "SELECT v.*, s.record FROM visits v JOIN sources s ON s.category_id = v.category_id AND s.kind = v.kind"
-        " AND s.id = v.source_id WHERE v.pass_id = ?"
+        "SELECT v.*, s.record, p.labels FROM visits v JOIN sources s ON s.category_id = v.category_id"
+        " AND s.kind = v.kind AND s.id = v.source_id JOIN parts p ON p.category_id = v.category_id"
+        " AND p.kind = v.kind AND p.source_id = v.source_id AND p.first_k = 0 WHERE v.pass_id = ?"
     )
     with _ledger(root) as database:
         visits = [dict(row) for row in database.execute(query, (pass_id,))]
@@ -154,19 +156,24 @@ def _ranks(root: Path, pass_id: int) -> Iterator[tuple[tuple[int, ...], tuple[st
             rank = (turn, visit["broadcaster_hash"], visit["source_hash"], place)
             k = place if retry is None else retry[place]
             source = (visit["kind"], visit["source_id"])
-            yield rank, source, k, _targets(visit["kind"], visit["record"])
+            yield rank, source, k, _targets(visit)
 
 
 #: How the worlds of these tests are sampled: few targets, several rounds, the small rendition.
 SAMPLE = Sample(min_spacing_s=2, round_size=2, max_per_vod=6, max_per_clip=3, min_height=100)
 
 
-def _targets(kind: str, record: str) -> int:
-    """How many targets a source of these worlds has: their GOPs, and so their pictures, are 2 s apart."""
-    source = source_from(kind, record)
+def _targets(visit: Mapping[str, Any]) -> int:
+    """How many targets a source of these worlds has: their GOPs, and so their pictures, are 2 s apart.
+
+    They lie in the spans that were found to show its category; of one that was never open, anywhere.
+    """
+    source = source_from(visit["kind"], visit["record"])
     moments_s = [2.0 * number for number in range(int(source.duration_s / 2))]
     media = Media(moments_s, source.duration_s, ended=True)
-    _, targets = open_parts(source, [first_part(source, SAMPLE)], media, SAMPLE)
+    everywhere = (LabelledSpan(Span(0, source.duration_s), source.category_id, Label("listing", 0.5)),)
+    spans = everywhere if visit["labels"] is None else labels_from(source.category_id, visit["labels"])
+    _, targets = open_parts(source, [first_part(source, SAMPLE)], media, SAMPLE, spans)
     return len(targets)
 
 

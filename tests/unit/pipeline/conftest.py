@@ -16,6 +16,7 @@ from harvester.model import (
     Clip,
     Codec,
     Frame,
+    Label,
     Picture,
     Rank,
     Source,
@@ -70,9 +71,16 @@ def picture(seed: int, side: int = 64) -> Picture:
     return Picture(StreamInfo(Codec.H264, side, side), luma, chroma, chroma)
 
 
-def measured(seed: int, *, k: int = 0, offset_s: float = 10.0, shown: Picture | None = None) -> Measured:
+def measured(
+    seed: int,
+    *,
+    k: int = 0,
+    offset_s: float = 10.0,
+    shown: Picture | None = None,
+    label: Label = Label("listing", 0.5),
+) -> Measured:
     shown = shown or picture(seed)
-    return Measured(k, offset_s, "720p30", HostLook(measure(shown), "cpu", shown))
+    return Measured(k, label, offset_s, "720p30", HostLook(measure(shown), "cpu", shown))
 
 
 def outcome(seq: int, verdict: str = "dropped", **columns: Any) -> Outcome:

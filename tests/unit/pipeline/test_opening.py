@@ -24,7 +24,7 @@ import pytest
 from harvester.config import Decode, Sample
 from harvester.decode import open_backend, open_decoder
 from harvester.errors import FetchError, SourceError
-from harvester.model import Clip, Codec, Rendition, Source, Target, Vod, VodType
+from harvester.model import Clip, Codec, Label, Rendition, Source, Target, Vod, VodType
 from harvester.pipeline.opening import Located, Opener
 from harvester.pipeline.work import Measured, OpenSources, Result, Worker
 from harvester.sampling.plan import Wish, plan_visits
@@ -200,7 +200,7 @@ class Read:
     """An open source that is read already."""
 
     located: Located
-    targets: Mapping[int, Target] = field(default_factory=lambda: {0: Target(0, 0, 0.0)})
+    targets: Mapping[int, Target] = field(default_factory=lambda: {0: Target(0, 0, 0.0, Label("vod", 0.8))})
 
     async def read(self, target: Target) -> Located:
         return self.located

@@ -42,7 +42,8 @@ def test_everything_new_is_visited_without_a_target(ledger: Ledger) -> None:
     assert plan.sources == {"vod": 2, "clip": 1}
     assert plan.left_out == {"filtered": 3}
     assert plan.targets == targets
-    assert plan.requests == {"gql": 3, "usher": 2, "playlist": 2, "media": targets + 1}
+    assert plan.requests == {"gql": 5, "usher": 2, "playlist": 2, "media": targets + 1}
+    assert plan.labels == {"asked": 2, "clip": 1}
     assert plan.media_bytes == targets * TARGET_BYTES
     assert plan.disk_bytes == round(targets * EXPECTED_YIELD) * IMAGE_BYTES
     assert plan.minutes > 0
@@ -53,7 +54,7 @@ def test_a_target_takes_as_many_as_its_yield_will_need_and_only_the_sources_for_
     vods = [vod(number, broadcaster=f"b{number}") for number in range(1, 9)]
     plan = planned(Shelf(vods), ledger, Request(frames=8))
     assert plan.targets == 10  # 8 / 0.8
-    assert plan.requests["gql"] == 3  # four targets a turn, every broadcaster in turn
+    assert plan.requests["gql"] == 6  # four targets a turn, every broadcaster in turn; a token and chapters each
     assert plan.sources == {"vod": 8}
     assert planned(Shelf(vods[:1]), ledger, Request(frames=1000)).targets == limits(vods[0])
 

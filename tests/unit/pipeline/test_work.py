@@ -11,7 +11,7 @@ from typing import Any, cast
 from harvester.config import Decode
 from harvester.decode import open_backend
 from harvester.errors import FetchError
-from harvester.model import Source, Target
+from harvester.model import Label, Source, Target
 from harvester.pipeline.opening import Located
 from harvester.pipeline.work import Failed, OpenSources, Worker
 from harvester.stats import StageTimes
@@ -36,7 +36,7 @@ class Changing:
 
     async def open(self, source: Source) -> Refused:
         count = 1 if self.opened else 2
-        self.opened.append(Refused({k: Target(k, k, float(k)) for k in range(count)}))
+        self.opened.append(Refused({k: Target(k, k, float(k), Label("clip", 0.9)) for k in range(count)}))
         return self.opened[-1]
 
 

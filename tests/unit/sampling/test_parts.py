@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise, takewhile
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config import Sample
-from harvester.model import Clip, Source, Span, Target, Vod, VodType
-from harvester.sampling.parts import REST, Media, is_over, next_part, open_parts
+from harvester.model import Clip, Label, LabelledSpan, Source, Span, Target, Vod, VodType
+from harvester.sampling.parts import REST, Media, is_over, next_part, strongest
+from harvester.sampling.parts import open_parts as labelled_open_parts
 from harvester.sampling.plan import Opened, Part, first_part, given_out, guarded_span, pick_targets, target_limit
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -30,6 +32,27 @@ def segments(edge_s: float, ended: bool, every_s: float = 10.0) -> Media:
     return Media(list(starts_s), edge_s, ended)
 
 
+LABEL = Label("vod", 0.8)
+
+
+def all_of(span: Span) -> tuple[LabelledSpan, ...]:
+    """All of that span shows the category."""
+    return (LabelledSpan(span, "7", LABEL),)
+
+
+EVERYTHING = all_of(Span(0, 1e6))
+
+
+def open_parts(
+    source: Source,
+    parts: Sequence[Part],
+    media: Media,
+    sample: Sample,
+    spans: Sequence[LabelledSpan] = EVERYTHING,
+) -> tuple[tuple[Part, ...], dict[int, Target]]:
+    return labelled_open_parts(source, parts, media, sample, spans)
+
+
 def opened(duration_s: float, media: Media, sample: Sample = SAMPLE) -> tuple[tuple[Part, ...], dict[int, Target]]:
     source = vod(duration_s)
     return open_parts(source, [first_part(source, sample)], media, sample)
@@ -37,8 +60,12 @@ def opened(duration_s: float, media: Media, sample: Sample = SAMPLE) -> tuple[tu
 
 def whole(source: Source, media: Media) -> tuple[Target, ...]:
     """Targets of a source that is one part."""
-    span, limit = guarded_span(media.edge_s, SAMPLE), target_limit(source, SAMPLE)
-    return pick_targets((source.kind, source.id), media.moments_s, span, limit=limit, sample=SAMPLE)
+    span, limit = guarded_span(source.kind, media.edge_s, SAMPLE), target_limit(source, SAMPLE)
+    return pick_targets((source.kind, source.id), media.moments_s, all_of(span), limit=limit, sample=SAMPLE)
+
+
+def found(span: Span, targets: int, ended: bool) -> Opened:
+    return Opened(span, targets, ended, all_of(span))
 
 
 def test_a_whole_vod_has_the_targets_it_always_had() -> None:
@@ -46,7 +73,7 @@ def test_a_whole_vod_has_the_targets_it_always_had() -> None:
     parts, targets = opened(3600, media)
     assert list(targets.values()) == list(whole(source, media))
     assert list(targets) == [target.k for target in targets.values()]
-    assert parts[0].opened == Opened(guarded_span(3600, SAMPLE), 40, True)
+    assert parts[0].opened == found(guarded_span("vod", 3600, SAMPLE), 40, True)
     assert next_part(vod(7200), parts, NIGHT, SAMPLE) is None
 
 
@@ -97,7 +124,7 @@ def test_a_clip_is_one_part() -> None:
 
 def test_a_growing_vod_is_sampled_to_its_edge_with_half_of_its_cap() -> None:
     parts, targets = opened(3600, segments(3400, ended=False))
-    assert parts[0].opened == Opened(Span(90, 3400), 20, False)
+    assert parts[0].opened == found(Span(90, 3400), 20, False)
     assert max(target.moment_s for target in targets.values()) > 3400 - 3310 / 20
 
 
@@ -125,7 +152,7 @@ def test_a_listing_that_ran_ahead_and_stands_still_is_looked_at_again_but_not_th
     following = next_part(vod(9000), ahead, REST, SAMPLE)
     assert following is not None
     in_vain, _ = open_parts(vod(9000), [*ahead, following], segments(3400, ended=False), SAMPLE)
-    assert in_vain[1].opened == Opened(Span(3400, 3400), 0, False)
+    assert in_vain[1].opened == Opened(Span(3400, 3400), 0, False, ())
     assert next_part(vod(9000), in_vain, NIGHT, SAMPLE) is None
     assert next_part(vod(9001), in_vain, NIGHT, SAMPLE) is not None
 
@@ -163,6 +190,51 @@ def test_targets_keep_their_distance_where_parts_meet() -> None:
     assert following is not None
     _, targets = open_parts(vod(120), [*parts, following], segments(120, ended=True), sample)
     assert sorted(target.moment_s for target in targets.values()) == [0, 20, 40, 60, 80, 100]
+
+
+def test_targets_lie_in_the_labelled_spans_alone_and_bear_their_labels() -> None:
+    sample = Sample(max_per_vod=1000, min_spacing_s=10)
+    spans = (
+        LabelledSpan(Span(100, 200), "7", LABEL),
+        LabelledSpan(Span(3000, 3050.5), "7", Label("clip_span", 0.65)),
+    )
+    source, media = vod(3600), segments(3600, ended=True)
+    parts, targets = open_parts(source, [first_part(source, sample)], media, sample, spans)
+    found = {target.moment_s: target.label for target in targets.values()}
+    assert sorted(found) == [*(100.0 + 10 * n for n in range(10)), *(3000.0 + 10 * n for n in range(6))]
+    assert {label for moment_s, label in found.items() if moment_s < 200} == {LABEL}
+    assert {label for moment_s, label in found.items() if moment_s >= 3000} == {Label("clip_span", 0.65)}
+    assert given_out(parts) == 16
+    assert open_parts(source, parts, media, sample, ()) == (parts, targets)
+    assert (strongest(parts), strongest([first_part(source, sample)])) == ("vod", "none")
+    nothing, none = open_parts(source, [first_part(source, sample)], media, sample, ())
+    assert (given_out(nothing), none) == (0, {})
+
+
+def test_few_targets_are_spread_over_all_spans_together() -> None:
+    sample = Sample(max_per_vod=12, min_spacing_s=10)
+    spans = tuple(LabelledSpan(Span(start_s, start_s + 300), "7", LABEL) for start_s in (200, 1500, 3000))
+    source, media = vod(3600), segments(3600, ended=True)
+    _, targets = open_parts(source, [first_part(source, sample)], media, sample, spans)
+    per_span = [sum(target.moment_s in labelled.span for target in targets.values()) for labelled in spans]
+    assert per_span == [4, 4, 4]
+
+
+def test_a_further_part_has_the_labels_of_its_own_night() -> None:
+    tonight, next_night = (all_of(Span(0, 3000)), (LabelledSpan(Span(3500, 9000), "7", Label("chapter", 0.9)),))
+    first, before = open_parts(
+        vod(3600), [first_part(vod(3600), SAMPLE)], segments(3400, ended=False), SAMPLE, tonight
+    )
+    following = next_part(vod(7200), first, NIGHT, SAMPLE)
+    assert following is not None
+    both, targets = open_parts(vod(7200), [*first, following], segments(7200, ended=True), SAMPLE, next_night)
+    assert {k: targets[k] for k in before} == before
+    assert max(target.moment_s for target in before.values()) < 3000
+    late = [target for k, target in targets.items() if k not in before]
+    assert min(target.moment_s for target in late) >= 3500
+    assert {target.label for target in late} == {Label("chapter", 0.9)}
+    assert both[1].opened is not None
+    assert both[1].opened.labels[0].span == Span(3500, 7110)  # the VOD has ended: its guard
 
 
 nights = st.lists(
@@ -206,10 +278,10 @@ def test_over_any_nights_no_moment_comes_twice_and_the_cap_holds(
 
 @pytest.mark.parametrize(
     "fields",
-    [(-1, 1, 0.0, 1.0), (0, 0, 0.0, 1.0), (0, 1, -1.0, 1.0), (0, 1, 0.0, 1.0, Opened(Span(0, 1), 2, True))],
+    [(-1, 1, 0.0, 1.0), (0, 0, 0.0, 1.0), (0, 1, -1.0, 1.0), (0, 1, 0.0, 1.0, Opened(Span(0, 1), 2, True, ()))],
 )
 def test_parts_that_cannot_be(fields: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"numbers|targets"):
         Part(*fields)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="targets"):
-        Opened(Span(0, 1), -1, True)
+        Opened(Span(0, 1), -1, True, ())

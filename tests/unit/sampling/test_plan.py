@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config import Sample
-from harvester.model import Clip, Target, Vod, VodType
+from harvester.model import Clip, Label, LabelledSpan, Target, Vod, VodType
 from harvester.sampling.plan import (
     Visit,
     Wish,
@@ -23,6 +23,7 @@ from harvester.sampling.plan import (
 )
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+LABEL = Label("vod", 0.8)
 
 
 def vod(number: int = 1, broadcaster: str = "9", duration_s: float = 3600) -> Vod:
@@ -35,8 +36,10 @@ def clip(slug: str = "Brave-aB3", duration_s: float = 30) -> Clip:
 
 def targets_of(source: Vod, moments_s: list[float], sample: Sample) -> tuple[Target, ...]:
     """Targets of a whole source as long as it is listed."""
-    span, limit = guarded_span(source.duration_s, sample), target_limit(source, sample)
-    return pick_targets((source.kind, source.id), moments_s, span, limit=limit, sample=sample)
+    span, limit = guarded_span("vod", source.duration_s, sample), target_limit(source, sample)
+    return pick_targets(
+        (source.kind, source.id), moments_s, [LabelledSpan(span, "7", LABEL)], limit=limit, sample=sample
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def targets_of(source: Vod, moments_s: list[float], sample: Sample) -> tuple[Tar
     [(7200, 90, 7110), (1000, 50, 950), (24, 1.2, 22.8), (0, 0, 0)],
 )
 def test_guard_is_the_smaller_of_seconds_and_share(duration_s: float, start_s: float, end_s: float) -> None:
-    span = guarded_span(duration_s, Sample())
+    span = guarded_span("vod", duration_s, Sample())
     assert (span.start_s, span.end_s) == pytest.approx((start_s, end_s))
 
 
@@ -76,7 +79,7 @@ def test_targets_stay_inside_the_guard_apart_and_within_the_cap(
     sample = Sample(max_per_vod=cap, min_spacing_s=spacing_s, seed=seed)
     source = vod(duration_s=duration_s)
     targets = targets_of(source, moments_s, sample)
-    span = guarded_span(duration_s, sample)
+    span = guarded_span("vod", duration_s, sample)
     assert [target.k for target in targets] == list(range(len(targets)))
     assert len(targets) <= target_limit(source, sample)
     assert all(span.start_s <= target.moment_s < span.end_s for target in targets)
@@ -90,7 +93,7 @@ def test_targets_stay_inside_the_guard_apart_and_within_the_cap(
 def test_a_long_vod_is_sampled_over_its_whole_length() -> None:
     sample = Sample(max_per_vod=10, min_spacing_s=4)
     targets = targets_of(vod(duration_s=3600), [10.0 * n for n in range(360)], sample)
-    span = guarded_span(3600, sample)
+    span = guarded_span("vod", 3600, sample)
     strata = {int((target.moment_s - span.start_s) / (span.length_s / 10)) for target in targets}
     assert len(targets) == 10
     assert len(strata) >= 9

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harvester.errors import ForeignDataset, MachineError
 from harvester.model import SPLITS, Category
 from harvester.store.classes import ClassEntry, Classes, SplitRule, holds_dataset
-from harvester.store.layout import Layout
+from harvester.store.layout import Layout, is_file_name
 from tests.unit.store.conftest import DiskSteps, Killed
 
 
@@ -45,6 +45,29 @@ def test_first_come_first_numbered_and_frozen(layout: Layout) -> None:
             {"label_id": 1, "category_id": "493036", "slug": "pokemon-ecarlate", "names": ["Pokémon: Écarlate"]},
         ],
     }
+
+
+def test_all_that_is_no_game_is_one_class_of_no_category(layout: Layout) -> None:
+    classes = Classes.create(layout)
+    classes.register(Category("1", "_other"))  # a game of that name stays one
+    other = classes.register_other()
+    assert other == classes.register_other() == ClassEntry(1, "", "_other", "_other")
+    assert classes.register(Category("509658", "Just Chatting")).label_id == 2
+    again = Classes.load(layout)
+    assert [(entry.label_id, entry.slug) for entry in again] == [(0, "other"), (1, "_other"), (2, "just-chatting")]
+    assert again.register_other() == other
+    assert is_file_name("_other/vod-1-000000000.jpg")
+    assert not is_file_name("_mine/vod-1-000000000.jpg")
+
+
+@pytest.mark.parametrize(("category_id", "slug"), [("", "hades"), ("5", "_other"), ("", "_mine")])
+def test_only_that_class_is_of_no_category(layout: Layout, category_id: str, slug: str) -> None:
+    Classes.create(layout).register(Category("1", "A"))
+    stored = json.loads(layout.classes.read_text())
+    stored["classes"][0] |= {"category_id": category_id, "slug": slug}
+    layout.classes.write_text(json.dumps(stored))
+    with pytest.raises(ForeignDataset, match="damaged"):
+        Classes.load(layout)
 
 
 def test_alternating_names_do_not_grow_the_history(layout: Layout) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from harvester.config import Sample
-from harvester.model import Rank, Span, Vod, VodType
+from harvester.model import Label, LabelledSpan, Rank, Span, Vod, VodType
+from harvester.sampling.labels import Evidence
 from harvester.sampling.plan import Opened, Part, Wish, first_part, plan_visits
 from harvester.store.ledger import SCHEMA_VERSION, Ledger
 from harvester.store.records import Outcome, source_record
@@ -19,7 +20,9 @@ from harvester.store.records import Outcome, source_record
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SAMPLE = Sample(round_size=2, max_per_vod=5, min_spacing_s=4)
 VOD = Vod("1", "7", "9", "ann", "title", NOW, 600, VodType.ARCHIVE, "en", 5)
-FOUND = Opened(Span(30, 500), 3, False)
+LISTED = Label("listing", 0.5)
+KNOWN = Evidence("7")
+FOUND = Opened(Span(30, 500), 3, False, (LabelledSpan(Span(30, 480), "7", LISTED),))
 SECOND = Part(5, 4, 500, 2000)
 
 
@@ -42,8 +45,8 @@ def test_a_pass_plans_the_first_part_and_opening_finds_out_about_it_once() -> No
     planned = Part(0, 5, 0.0, 600.0)
     assert ledger.parts_of("7", "vod", "1") == (planned,)
     assert ledger.growing_sources("7") == {}  # not known yet
-    ledger.remember_opened(VOD, [replace(planned, opened=FOUND)])
-    ledger.remember_opened(VOD, [replace(planned, opened=Opened(Span(0, 900), 5, True))])
+    ledger.remember_opened(VOD, [replace(planned, opened=FOUND)], KNOWN)
+    ledger.remember_opened(VOD, [replace(planned, opened=Opened(Span(0, 900), 5, True, ()))], KNOWN)
     assert ledger.parts_of("7", "vod", "1") == (replace(planned, opened=FOUND),)
     assert ledger.growing_sources("7") == {("vod", "1"): NOW}
     assert ledger.parts_of("8", "vod", "1") == ledger.parts_of("7", "clip", "1") == ()
@@ -61,7 +64,7 @@ def test_what_has_ended_grows_no_more_and_keeps_its_parts() -> None:
         commit(ledger, Wish(VOD))
         ledger.end_growing([VOD])  # nothing is known of it yet: that it has ended neither
         assert ledger.parts_of("7", "vod", "1")[0].opened is None
-        ledger.remember_opened(VOD, [replace(first_part(VOD, SAMPLE), opened=FOUND)])
+        ledger.remember_opened(VOD, [replace(first_part(VOD, SAMPLE), opened=FOUND)], KNOWN)
         ledger.end_growing([replace(VOD, id="2")])
         assert ledger.growing_sources("7") == {("vod", "1"): NOW}
         mark_ended()
@@ -72,7 +75,7 @@ def test_what_has_ended_grows_no_more_and_keeps_its_parts() -> None:
 def test_a_further_part_is_visited_under_its_own_numbers_and_leaves_older_failures_due() -> None:
     ledger = Ledger(None)
     commit(ledger, Wish(VOD))
-    ledger.remember_opened(VOD, [replace(first_part(VOD, SAMPLE), opened=FOUND)])
+    ledger.remember_opened(VOD, [replace(first_part(VOD, SAMPLE), opened=FOUND)], KNOWN)
     ledger.commit([failed(ledger, 2), failed(ledger, None)])
     pass_id = commit(ledger, Wish(replace(VOD, duration_s=2000), part=SECOND))
     (visit,) = ledger.visits(pass_id, 0)
@@ -80,7 +83,7 @@ def test_a_further_part_is_visited_under_its_own_numbers_and_leaves_older_failur
     assert [visit.target_number(place) for place in range(visit.count)] == [5, 6, 7, 8]
     assert [(source.duration_s, ks) for source, ks in ledger.due_retries("7", NOW)] == [(2000, (2,))]
     assert ledger.growing_sources("7") == {}
-    ledger.remember_opened(VOD, [replace(SECOND, opened=Opened(Span(500, 1900), 4, True))])
+    ledger.remember_opened(VOD, [replace(SECOND, opened=Opened(Span(500, 1900), 4, True, ()))], KNOWN)
     assert ledger.growing_sources("7") == {}
     assert [part.first_k for part in ledger.parts_of("7", "vod", "1")] == [0, 5]
 
