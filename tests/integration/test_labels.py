@@ -236,7 +236,7 @@ def test_a_run_killed_anywhere_gives_each_vod_the_labels_it_would_have_had(
         harvesting = Worlds(processes, tmp_path, stack).harvesting(*games, world=mixed_world())
         case = unkilled(harvesting, tmp_path)
         commits = len(case.steps["committed"])
-        for at in range(commits, 3, -3):
+        for at in range(commits, 3, -5):
             root = tmp_path / f"killed-{at}"
             die(case.harvesting, root, "committed", at)
             case.finish(root)

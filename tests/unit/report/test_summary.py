@@ -23,6 +23,7 @@ HADES = CategoryReport(
     failed={"gone": 2},
     pending=5,
     removed={"recurring": 1},
+    labels={"none": 1, "vod": 3, "clip": 0},
 )
 CELESTE = CategoryReport(
     name="Celeste", kept=1, total=9, failed={"gone": 1, "truncated": 4}, note="no new sources"
@@ -142,6 +143,7 @@ def test_the_json_line_has_the_contracts_fields():
         "removed": {"recurring": 1},
         "note": "",
         "listed": {},
+        "labels": {"vod": 3, "none": 1},
     }
 
 
@@ -208,6 +210,7 @@ def test_the_summary_says_what_happened():
         "Hades II    20 of 20     8  3 duplicate, 1 black  2 gone               1 recurring",
         "Celeste            9     1  -                     4 truncated, 1 gone  -",
         "",
+        "labels   3 by the VOD's own category, 1 of other categories",
         "requests 26 (media 25, auth 1)",
         "received 3.4 MB (media 3.4 MB, helix 999 B)",
         "speed    1.6 frames/s",
