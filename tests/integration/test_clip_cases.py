@@ -165,7 +165,7 @@ def test_what_a_category_does_not_tell_of_is_not_asked_for(harvester: Commands, 
     source = harvester.server.world.videos[0].id
     ended = harvester("run", "--source", source, "--out", tmp_path / "d", "--json", HARVESTER_SAMPLE_GUARD_S="0")
     assert ended.code == 0, ended.err
-    assert ended.json["requests"]["gql"] == 2  # its category, its playback token
+    assert ended.json["requests"]["gql"] == 3  # its category, its playback token, its chapters
 
 
 def test_a_vod_of_several_categories_or_none_needs_a_word(harvester: Commands, tmp_path: Path) -> None:
