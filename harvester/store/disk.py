@@ -11,17 +11,18 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from harvester.errors import MachineError
 from harvester.store.layout import shown
 from harvester.text import printable
 
-#: Files flushed at the same time. 64 files of 150 kB on a virtual disk (fsync about 7 ms): one after the other
-#: 390-490 ms, with 8 threads 50-100 ms; a file system's journal commits them together.
-FLUSH_THREADS = 8
+#: Files that are on their way to the medium at the same time. 64 files of 60 kB, each written and flushed before the
+#: next: 31 ms and 14 ms of processor time; eight flushed at a time by threads: 20 ms, 18 ms; all begun before the
+#: first is waited for: 11 ms, 6 ms (ext4 on a virtual disk; without any flush 4 ms, 4 ms).
+FLUSHED_AT_ONCE = 64
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -53,16 +54,26 @@ def machine_error(error: OSError, root: Path) -> MachineError:
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Write a whole file and flush it to the medium. The name must be one that nobody reads yet."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_all_durably([(path, content)])
 
 
-def write_all_durably(files: Sequence[tuple[Path, bytes]]) -> None:
-    """Write whole files in existing folders, as :func:`write_durably` does, several flushes at a time."""
-    with ThreadPoolExecutor(FLUSH_THREADS) as threads:
-        list(threads.map(lambda file: write_durably(*file), files))
+def write_all_durably(files: Sequence[tuple[Path, bytes | memoryview]]) -> None:
+    """Write whole files in existing folders, as :func:`write_durably` does, their flushes side by side."""
+    for first in range(0, len(files), FLUSHED_AT_ONCE):
+        with ExitStack() as opened:
+            group = [(opened.enter_context(path.open("wb")), c) for path, c in files[first:][:FLUSHED_AT_ONCE]]
+            for file, content in group:
+                _begin(file, content)
+            for file, _ in group:
+                os.fsync(file.fileno())
+
+
+def _begin(file: IO[bytes], content: bytes | memoryview) -> None:
+    """Write, and let the medium begin with it: Linux does at the word that its memory is not needed."""
+    file.write(content)
+    file.flush()
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(folder: Path) -> None:

@@ -216,7 +216,7 @@ class SplitRows:
         may_wait = self.in_file and not first
         tables = self._tables() if not first else [self._more.slice(first - self.in_file)]
         sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, schema(), compression="zstd") as writer:
+        with pq.ParquetWriter(sink, schema(), compression="zstd", use_dictionary=False) as writer:
             for number, table in enumerate(_regrouped(tables)):
                 if number and may_wait and hurried():
                     raise Hurried

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.model import SPLITS, Frame, SplitName
-from harvester.store.disk import changing, machine_error, sync_folder, write_all_durably, write_durably
+from harvester.store.disk import changing, machine_error, sync_folder, write_all_durably
 from harvester.store.layout import METADATA, Layout, check_file_name
 from harvester.store.metadata import SplitRows, name_beside
 
@@ -33,22 +33,24 @@ def stage(
     changes: Mapping[SplitName, Change],
     hurried: Callable[[], bool],
 ) -> None:
-    """Write everything that will move into the dataset, as a tree of the same form, and the intent last.
+    """Write everything that will move into the dataset, as a tree of the same form, and the intent.
 
     Raises :class:`~harvester.store.metadata.Hurried`.
     """
     staged = Layout(work)
-    files = [(staged.image(frame.split, frame.file_name), jpeg) for frame, jpeg in batch]
-    for folder in sorted({image.parent for image, _ in files}):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_all_durably(files)
-    for split, change in changes.items():
-        staged.split(split).mkdir(parents=True, exist_ok=True)
-        write_durably(staged.split(split) / change.file_name, change.rows.encoded(change.first, hurried=hurried))
     meant: dict[str, list[str]] = {}
     for frame, _ in batch:
         meant.setdefault(frame.split, []).append(frame.file_name)
-    write_durably(work / INTENT, json.dumps({"version": 1, "frames": meant}).encode())
+    rows = [
+        (staged.split(split) / change.file_name, change.rows.encoded(change.first, hurried=hurried))
+        for split, change in changes.items()
+    ]
+    images = [(staged.image(frame.split, frame.file_name), jpeg) for frame, jpeg in batch]
+    files: list[tuple[Path, bytes | memoryview]] = [*images, *rows]
+    files.append((work / INTENT, json.dumps({"version": 1, "frames": meant}).encode()))
+    for folder in sorted({path.parent for path, _ in files}):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_all_durably(files)
     for folder in (work, work.parent, work.parent.parent):
         sync_folder(folder)
 
