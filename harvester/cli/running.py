@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -95,6 +96,7 @@ def _begun(session: _Session, harvest: Harvest) -> Iterator[OpenDataset]:
 
 async def _shown(harvest: Harvest, store: Store, categories: Sequence[Category], session: _Session) -> None:
     """Run the harvest with its progress on the terminal."""
+    gc.freeze()  # what was imported stays: to look through it again and again took 1 % of a run
     showing = asyncio.create_task(show(harvest, session.term))
     try:
         await harvest.run(store, categories, session.request)

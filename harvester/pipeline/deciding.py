@@ -42,7 +42,7 @@ DETAIL_CHARS = 300
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ruling:
-    """A decided target; a kept one still has its picture, to be rendered outside the event loop."""
+    """A decided target; a kept one has yet to be packed and rendered, outside the event loop: ``measured``."""
 
     outcome: Outcome
     source: Source
@@ -109,10 +109,11 @@ class Judge:
         """The decision with its file and frame; runs in a decode thread, where JPEG encoding costs."""
         if ruling.measured is None:
             return Decision(ruling.outcome)
+        look = ruling.measured.look
         with self.times.timed("encode"):
-            rendered = self.sink.render(ruling.measured.look.picture())
+            rendered = self.sink.render(look.picture())
         sha256 = hashlib.sha256(rendered.jpeg).hexdigest() if rendered.jpeg else ""
-        outcome = replace(ruling.outcome, sha256=sha256)
+        outcome = replace(ruling.outcome, sha256=sha256, measurement=pack(look.measurement))
         return Decision(outcome, self._frame(outcome, ruling, rendered), rendered.jpeg)
 
     def _verdict(self, item: Item, result: Measured) -> Ruling:
@@ -128,7 +129,7 @@ class Judge:
             reason=decided.verdict.reason,
             offset_s=result.offset_s,
             phash=decided.phash,
-            measurement=pack(result.look.measurement),
+            measurement=None if kept else pack(result.look.measurement),
             near_key=decided.near_key,
             near_distance=decided.near_distance,
             file_name=self._file_name(source, result.offset_s) if kept else None,
