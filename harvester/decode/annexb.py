@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harvester.errors import MediaError
+from harvester.media.bitstream import START_CODE, start_codes
 from harvester.model import Codec
 
 #: Put behind each HEVC slice. To CABAC ones say "the slice ends" after each block (9.3.4.3.5): a slice that was
@@ -25,7 +26,6 @@ MAX_UNITS = 65_536
 #: Slice segments of one HEVC picture: level 6.2 allows 600 (A.4.2). Each gets a :data:`SLICE_END`.
 MAX_SLICES = 600
 
-_START_CODE = b"\x00\x00\x01"
 #: Bytes of a NAL unit that the headers read here can take, emulation prevention included.
 _HEADER_BYTES = 64
 
@@ -38,13 +38,13 @@ def nal_units(data: bytes) -> Iterator[tuple[int, int]]:
 
     Raises :class:`MediaError` (corrupt) if there are more than :data:`MAX_UNITS`.
     """
-    start = data.find(_START_CODE)
+    places = start_codes(data)
+    place = next(places, None)
     for _ in range(MAX_UNITS):
-        if start < 0:
+        if place is None:
             return
-        following = data.find(_START_CODE, start + 3)
-        yield start + 3, following if following >= 0 else len(data)
-        start = following
+        start, place = place + len(START_CODE), next(places, None)
+        yield start, len(data) if place is None else place
     raise MediaError(f"more than {MAX_UNITS} NAL units in one access unit", reason="corrupt")
 
 
@@ -56,7 +56,7 @@ def with_slice_ends(data: bytes) -> bytes:
     parts: list[bytes] = []
     slices = 0
     for start, end in nal_units(data):
-        parts += [_START_CODE, data[start:end]]
+        parts += [START_CODE, data[start:end]]
         if start < end and _hevc_type(data[start]) in _HEVC_SLICES:
             slices += 1
             if slices > MAX_SLICES:

@@ -29,7 +29,7 @@ class Front:
         self._start = window.start if window else 0
         self._length = window.length if window else None
         self._limit_bytes = limit_bytes
-        self._held = bytearray()
+        self._held = b""
         self.complete = False
 
     def __len__(self) -> int:
@@ -38,7 +38,7 @@ class Front:
     @property
     def data(self) -> bytes:
         """The bytes held."""
-        return bytes(self._held)
+        return self._held
 
     @property
     def length(self) -> int | None:

@@ -18,7 +18,7 @@ from harvester.media.bitstream import (
     read_colour,
     unescape,
 )
-from harvester.media.nal import RandomAccess, Role, Slice, annex_b
+from harvester.media.nal import Nal, RandomAccess, Role, Slice, annex_b
 from harvester.model import Codec, StreamInfo
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class H264Syntax:
         nal = self._sps.get(self._pps.get(pps_id, (-1, b""))[0])
         return None if nal is None else parse_sps(nal)
 
-    def random_access(self, slices: Sequence[Slice], nals: Sequence[bytes]) -> RandomAccess | None:
+    def random_access(self, slices: Sequence[Slice], nals: Sequence[Nal]) -> RandomAccess | None:
         """IDR, or an I picture with a recovery point right there (recovery_frame_cnt 0, §D.2.8).
 
         Of two fields only the first must be intra (§7.4.1.2.4); a field without its other is no picture.
@@ -272,5 +272,5 @@ class H264Syntax:
         return sps + [nal for _, nal in named]
 
 
-def _recovers(nals: Sequence[bytes]) -> bool:
-    return any(nal[0] & 0x1F == _SEI and recovery_frame_count(nal) == 0 for nal in nals)
+def _recovers(nals: Sequence[Nal]) -> bool:
+    return any(nal[0] & 0x1F == _SEI and recovery_frame_count(bytes(nal)) == 0 for nal in nals)

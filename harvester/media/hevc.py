@@ -18,7 +18,7 @@ from harvester.media.bitstream import (
     read_colour,
     unescape,
 )
-from harvester.media.nal import RandomAccess, Role, Slice, annex_b
+from harvester.media.nal import Nal, RandomAccess, Role, Slice, annex_b
 from harvester.model import Codec, StreamInfo
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class HevcSyntax:
         reader.skip(pps.extra_slice_header_bits)
         return reader.ue(2) == _I_SLICE
 
-    def random_access(self, slices: Sequence[Slice], nals: Sequence[bytes]) -> RandomAccess | None:
+    def random_access(self, slices: Sequence[Slice], nals: Sequence[Nal]) -> RandomAccess | None:
         """An IDR, CRA or BLA picture; its leading pictures come behind it and stay out.
 
         Raises:

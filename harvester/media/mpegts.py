@@ -57,13 +57,14 @@ def first_access_unit(head: bytes, *, complete: bool) -> AccessUnit:
     video = find_video(table)
     if video is None:
         raise _shortage(table.trouble, MediaError("the segment names no program"), complete=complete)
-    starts = table.unit_starts(video.pid)
+    packets = table.of(video.pid)
+    starts = packets.unit_starts()
     for units in _WINDOWS:
         if len(starts) > units:
-            front = join_payload(table.front(int(starts[units - 1]) + 1), video.pid)
+            front = join_payload(packets.front(starts[units - 1] + 1))
             with suppress(NeedMoreData, _NoKeyframe):
                 return _Search(video, front, len(head), complete=False).run()
-    search = _Search(video, join_payload(table, video.pid), len(head), complete=complete)
+    search = _Search(video, join_payload(packets), len(head), complete=complete)
     try:
         return search.run()
     except NeedMoreData as shortage:
@@ -123,7 +124,8 @@ def elementary_stream(payload: Payload) -> ElementaryStream:
 
     Bytes in front of the first PES packet are left out: they belong to a picture that began elsewhere.
     """
-    parts: list[bytes] = []
+    data = memoryview(payload.data)
+    parts: list[memoryview] = []
     begins: list[int] = []
     sources: list[int] = []
     times: list[int | None] = []
@@ -139,7 +141,7 @@ def elementary_stream(payload: Payload) -> ElementaryStream:
         source = begin + header.length
         stop = end if header.body is None else min(end, source + header.body)
         whole = header.body is None or source + header.body <= end
-        parts.append(payload.data[source:stop])
+        parts.append(data[source:stop])
         begins.append(length)
         sources.append(source)
         times.append(header.pts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from harvester.errors import MediaError
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from harvester.model import StreamInfo
+
+
+#: A NAL unit, or a view of it in its stream: a picture is copied once, when its units are put together.
+Nal = bytes | memoryview
+
+_LONG_START_CODE = b"\x00" + START_CODE
 
 
 class Role(Enum):
@@ -67,13 +74,13 @@ class Syntax(Protocol):
     def read_slice(self, head: bytes) -> Slice:
         """Read the front of a slice. Raises HeaderEnds when ``head`` is too short."""
 
-    def random_access(self, slices: Sequence[Slice], nals: Sequence[bytes]) -> RandomAccess | None:
+    def random_access(self, slices: Sequence[Slice], nals: Sequence[Nal]) -> RandomAccess | None:
         """The picture of ``slices``, whose SEI and slice NAL units are ``nals``; None if it needs others."""
 
 
-def annex_b(nals: Iterable[bytes]) -> bytes:
+def annex_b(nals: Iterable[Nal]) -> bytes:
     """NAL units behind four-byte start codes (H.264 Annex B)."""
-    return b"".join(b"\x00" + START_CODE + nal for nal in nals)
+    return b"".join(chain.from_iterable((_LONG_START_CODE, nal) for nal in nals))
 
 
 def sample_picture(syntax: Syntax, nals: Iterable[bytes]) -> RandomAccess | None:

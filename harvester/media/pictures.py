@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harvester.errors import MediaError
-from harvester.media.bitstream import SLICE_PEEK_BYTES, START_CODE, HeaderEnds
+from harvester.media.bitstream import SLICE_PEEK_BYTES, START_CODE, HeaderEnds, start_codes
 from harvester.media.h264 import H264Syntax
 from harvester.media.hevc import HevcSyntax
 from harvester.media.nal import OPENING, Role, Slice, Syntax
@@ -53,18 +53,16 @@ def nal_units(stream: bytes, *, closed: bool) -> Iterator[NalUnit]:
     Raises:
         MediaError: there are more than ``MAX_UNITS``.
     """
-    begin = stream.find(START_CODE)
+    places = start_codes(stream)
+    place = next(places, None)
     for _ in range(MAX_UNITS):
-        if begin < 0:
+        if place is None:
             return
-        begin += len(START_CODE)
-        following = stream.find(START_CODE, begin)
-        stop = following if following >= 0 else len(stream)
-        end = stop
+        begin, place = place + len(START_CODE), next(places, None)
+        end = stop = len(stream) if place is None else place
         if stream[end - 1] == 0:
             end = begin + len(stream[begin:stop].rstrip(b"\x00"))
-        yield NalUnit(begin, end, stop, closed or following >= 0)
-        begin = following
+        yield NalUnit(begin, end, stop, closed or place is not None)
     raise MediaError(f"more than {MAX_UNITS} NAL units in one stream")
 
 
@@ -85,9 +83,10 @@ class CodedPicture:
     whole: bool = False
     after_end: bool = False  # an end of sequence was seen behind its slices
 
-    def bytes_of(self, stream: bytes) -> list[bytes]:
-        """Its SEI and slice NAL units."""
-        return [stream[begin:end] for begin, end in self.nals]
+    def bytes_of(self, stream: bytes) -> list[memoryview]:
+        """Its SEI and slice NAL units, where they lie."""
+        view = memoryview(stream)
+        return [view[begin:end] for begin, end in self.nals]
 
 
 class PictureScan:

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKET_BYTES = 188
+_PACKET_WORDS = PACKET_BYTES // 4
 SYNC_BYTE = 0x47
 _HEADER_BYTES = 4
 # Bits of the four header bytes (§2.4.3.3).
-_ERROR, _UNIT_START, _SCRAMBLED, _HAS_FIELD, _HAS_PAYLOAD = 0x80_0000, 0x40_0000, 0xC0, 0x20, 0x10
+_ERROR, _UNIT_START, _PID_MASK = 0x80_0000, 0x40_0000, 0x1F_FF00
+_SCRAMBLED, _HAS_FIELD, _HAS_PAYLOAD = 0xC0, 0x20, 0x10
 _PAT_PID, _PAT_TABLE, _PMT_TABLE = 0, 0, 2
 _STUFFING = 0xFF
 _CRC_BYTES = 4  # CRC_32 at a section's end
@@ -41,30 +43,31 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PacketTable:
-    """Columns over the whole packets of a head, in order.
+    """Columns over whole packets of a head, in order: all of them, or those of one PID.
 
-    ``rows``: uint8 (n, 188). ``words``: int64 (n,), the four header bytes. ``trouble``: why the table ends
-    before the head does (lost sync, or a partial packet at the end of a complete segment); None if it does not.
+    ``rows``: uint8 (packets of the head, 188). ``numbers``: int64 (n,), rows of these packets. ``words``: int64
+    (n,), their four header bytes. ``trouble``: why the table ends before the head does (lost sync, or a partial
+    packet at the end of a complete segment); None if it does not.
     """
 
     rows: NDArray[np.uint8] = field(repr=False)
+    numbers: NDArray[np.int64] = field(repr=False)
     words: NDArray[np.int64] = field(repr=False)
     trouble: MediaError | None
 
+    def of(self, pid: int) -> PacketTable:
+        """The packets of ``pid``; one marked as damaged keeps its PID."""
+        mine = np.flatnonzero(self.words & _PID_MASK == pid << 8)
+        return PacketTable(self.rows, self.numbers[mine], self.words[mine], self.trouble)
+
     def front(self, packets: int) -> PacketTable:
         """Its first ``packets`` packets, as if the head ended there."""
-        if packets >= len(self.words):
-            return self
-        return PacketTable(self.rows[:packets], self.words[:packets], None)
+        return PacketTable(self.rows, self.numbers[:packets], self.words[:packets], None)
 
-    def unit_starts(self, pid: int) -> NDArray[np.int64]:
-        """Numbers of the packets in which a PES packet of ``pid`` begins."""
-        return np.flatnonzero((self.pids == pid) & (self.words & _UNIT_START != 0))
-
-    @property
-    def pids(self) -> NDArray[np.int64]:
-        """PID of each packet; packets marked as damaged keep theirs."""
-        return (self.words >> 8) & 0x1FFF
+    def unit_starts(self) -> list[int]:
+        """Which of these packets begin a PES packet or a section, counted from 0."""
+        starts: list[int] = np.flatnonzero(self.words & _UNIT_START).tolist()
+        return starts
 
 
 def packet_table(head: bytes, *, complete: bool) -> PacketTable:
@@ -77,15 +80,15 @@ def packet_table(head: bytes, *, complete: bool) -> PacketTable:
         raise MediaError("not an MPEG transport stream: no sync byte at its start")
     count = len(head) // PACKET_BYTES
     rows = np.frombuffer(head, np.uint8, count * PACKET_BYTES).reshape(count, PACKET_BYTES)
-    words = rows[:, :_HEADER_BYTES].copy().view(">u4")[:, 0].astype(np.int64)
+    words = np.frombuffer(head, ">u4", count * _PACKET_WORDS)[::_PACKET_WORDS].astype(np.int64)
     lost = np.flatnonzero(words >> 24 != SYNC_BYTE)
     trouble: MediaError | None = None
     if lost.size:
-        rows, words = rows[: lost[0]], words[: lost[0]]
+        words = words[: lost[0]]
         trouble = MediaError(f"sync is lost at packet {lost[0]}")
     elif complete and len(head) % PACKET_BYTES:
         trouble = MediaError("the segment ends inside a packet", reason="truncated")
-    return PacketTable(rows, words, trouble)
+    return PacketTable(rows, np.arange(len(words)), words, trouble)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +114,12 @@ def find_video(table: PacketTable) -> VideoTrack | None:
     Raises:
         MediaError: ``no-video``, or ``unsupported-codec`` when the only video is of another codec.
     """
-    pids = table.pids
-    programs = next(_sections(table, pids, _PAT_PID, _PAT_TABLE), None)
+    programs = next(_sections(table.of(_PAT_PID), _PAT_TABLE), None)
     if programs is None:
         return None
     refusal = MediaError("no program of the stream has video", reason="no-video")
     for pid in _map_pids(programs.body):
-        streams = next(_sections(table, pids, pid, _PMT_TABLE), None)
+        streams = next(_sections(table.of(pid), _PMT_TABLE), None)
         if streams is None:
             return None
         try:
@@ -152,12 +154,12 @@ def _choose_video(body: bytes) -> tuple[int, Codec]:
     raise MediaError("the program has no video", reason="no-video")
 
 
-def _sections(table: PacketTable, pids: NDArray[np.int64], pid: int, table_id: int) -> Iterator[Section]:
-    """Intact, current sections of one table, first packet first; damaged ones are passed over for the next."""
+def _sections(table: PacketTable, table_id: int) -> Iterator[Section]:
+    """Intact, current sections in packets of one PID, first packet first; damaged ones are passed over."""
     pending: bytes | None = None
-    for index in np.flatnonzero(pids == pid)[:MAX_TABLE_PACKETS].tolist():
-        word = int(table.words[index])
-        payload = payload_of(table.rows[index], word)
+    looked_at = table.front(MAX_TABLE_PACKETS)
+    for number, word in zip(looked_at.numbers.tolist(), looked_at.words.tolist(), strict=True):
+        payload = payload_of(table.rows[number], word)
         if word & _ERROR or not payload:
             pending = None if word & _ERROR else pending
             continue
@@ -169,7 +171,7 @@ def _sections(table: PacketTable, pids: NDArray[np.int64], pid: int, table_id: i
         for part in parts:
             for section in _whole_sections(part):
                 if section[0] == table_id and section[5] & 1:
-                    yield Section(section[8:-_CRC_BYTES], index + 1)
+                    yield Section(section[8:-_CRC_BYTES], number + 1)
             pending = _open_section(part)
 
 
@@ -231,27 +233,25 @@ class Payload:
         return int(self.packets[min(index, len(self.packets) - 1)]) + 1 if len(self.packets) else 0
 
 
-def join_payload(table: PacketTable, pid: int) -> Payload:
-    """Collect the payload of ``pid``."""
-    chosen = np.flatnonzero(table.pids == pid)
-    words = table.words[chosen]
-    starts = _payload_starts(table, chosen, words)
+def join_payload(table: PacketTable) -> Payload:
+    """Collect the payload of the packets of one PID."""
     trouble = table.trouble
-    bad = (words & (_ERROR | _SCRAMBLED) != 0) | (starts > PACKET_BYTES)
+    starts = _payload_starts(table)
+    bad = (table.words & (_ERROR | _SCRAMBLED) != 0) | (starts > PACKET_BYTES)
     if bad.any():
         stop = int(np.argmax(bad))
-        trouble = _refusal(int(words[stop]))
-        chosen, words, starts = chosen[:stop], words[:stop], starts[:stop]
-    carrying = np.flatnonzero(words & _HAS_PAYLOAD)
-    kept, jumped = _continuous(table, chosen, carrying)
+        trouble = _refusal(int(table.words[stop]))
+        table = table.front(stop)
+    kept, jumped = _continuous(table, np.flatnonzero(table.words & _HAS_PAYLOAD))
     trouble = MediaError("packets of the video are missing") if jumped else trouble
-    lengths = PACKET_BYTES - starts[kept]
+    numbers, starts = table.numbers[kept], starts[kept]
+    lengths = PACKET_BYTES - starts
     ends = np.cumsum(lengths)
     return Payload(
-        data=_join(table.rows, chosen[kept], starts[kept]),
+        data=_join(table.rows, numbers, starts),
         ends=ends,
-        packets=chosen[kept],
-        units=(ends - lengths)[words[kept] & _UNIT_START != 0].tolist(),
+        packets=numbers,
+        units=(ends - lengths)[table.words[kept] & _UNIT_START != 0].tolist(),
         trouble=trouble,
     )
 
@@ -262,40 +262,36 @@ def _refusal(word: int) -> MediaError:
     return MediaError("a packet of the video is damaged")
 
 
-def _payload_starts(table: PacketTable, chosen: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int64]:
+def _payload_starts(table: PacketTable) -> NDArray[np.int64]:
     """Where each packet's payload starts; past the packet's end if its adaptation field is too long."""
-    starts = np.full(len(chosen), _HEADER_BYTES, np.int64)
-    with_field = np.flatnonzero(words & _HAS_FIELD)
-    starts[with_field] += table.rows[chosen[with_field], _HEADER_BYTES].astype(np.int64) + 1
+    starts = np.full(len(table.words), _HEADER_BYTES, np.int64)
+    with_field = np.flatnonzero(table.words & _HAS_FIELD)
+    starts[with_field] += table.rows[table.numbers[with_field], _HEADER_BYTES].astype(np.int64) + 1
     return starts
 
 
-def _continuous(
-    table: PacketTable, chosen: NDArray[np.int64], carrying: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], bool]:
+def _continuous(table: PacketTable, carrying: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
     """Drop repeated packets and stop at a jump of the continuity counter (§2.4.3.3).
 
-    Returns the packets that stay, and whether there was such a jump. One that the adaptation field announces
-    (discontinuity_indicator) is none.
+    Returns which of the packets stay of those ``carrying`` payload, and whether there was such a jump. One that
+    the adaptation field announces (discontinuity_indicator) is none.
     """
-    counters = table.words[chosen[carrying]] & 15
+    counters = table.words[carrying]
     odd = np.flatnonzero((counters[1:] - counters[:-1]) & 15 != 1) + 1
     repeated: list[int] = []
     for at in odd.tolist():
-        row, before = int(chosen[carrying[at]]), int(chosen[carrying[at - 1]])
-        if counters[at] == counters[at - 1] and _repeats(table, row, before):
+        row, before = table.rows[table.numbers[carrying[at - 1 : at + 1][::-1]]]
+        word, word_before = int(counters[at]), int(counters[at - 1])
+        if word & 15 == word_before & 15 and _repeats(row, word, before, word_before):
             repeated.append(at)
-        elif not _announced(table.rows[row], int(table.words[row])):
+        elif not _announced(row, word):
             return np.delete(carrying[:at], repeated), True
     return np.delete(carrying, repeated) if repeated else carrying, False
 
 
-def _repeats(table: PacketTable, row: int, before: int) -> bool:
+def _repeats(row: NDArray[np.uint8], word: int, before: NDArray[np.uint8], word_before: int) -> bool:
     """Is packet ``row`` the same as ``before``? Only its PCR may differ."""
-    word = int(table.words[row])
-    return word == int(table.words[before]) and payload_of(table.rows[row], word) == payload_of(
-        table.rows[before], word
-    )
+    return word == word_before and payload_of(row, word) == payload_of(before, word)
 
 
 def _announced(row: NDArray[np.uint8], word: int) -> bool:
@@ -305,7 +301,7 @@ def _announced(row: NDArray[np.uint8], word: int) -> bool:
 def _join(rows: NDArray[np.uint8], chosen: NDArray[np.int64], starts: NDArray[np.int64]) -> bytes:
     """Payload bytes of the chosen packets: whole stretches at once, packets with adaptation fields singly."""
     width = PACKET_BYTES - _HEADER_BYTES
-    flat = memoryview(np.take(rows[:, _HEADER_BYTES:], chosen, axis=0).tobytes())
+    flat = memoryview(np.take(rows[:, _HEADER_BYTES:], chosen, axis=0).ravel())
     parts: list[memoryview] = []
     behind = 0
     for at in np.flatnonzero(starts != _HEADER_BYTES).tolist():

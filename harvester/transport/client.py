@@ -315,18 +315,19 @@ class Transport:
         An unread rest makes the connection close instead of returning to the pool. ``media``: a body that begins
         like a web page is none, whatever lies at ``skip``.
         """
-        kept, position, end = bytearray(), 0, skip + take
+        position, end = 0, skip + take
+        kept: list[bytes] = []
         async with asyncio.timeout(self._body_timeout_s) as limit:
             async for chunk in answer.content.iter_any():
                 self._traffic.received(kind, len(chunk))
                 if media and not position and is_page(chunk):
                     raise FetchError(f"{where(answer.url)}: a page in place of media", reason="foreign-body")
-                kept += chunk[max(0, skip - position) : max(0, end - position)]
+                kept.append(chunk[max(0, skip - position) : max(0, end - position)])
                 position += len(chunk)
                 await self._pay(len(chunk), limit)
                 if position >= end:
                     break
-        return bytes(kept)
+        return b"".join(kept)
 
     async def _pay(self, n_bytes: int, limit: asyncio.Timeout) -> None:
         """Wait as the cap on bytes demands, which is no slowness of the server's."""
