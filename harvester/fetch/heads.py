@@ -60,7 +60,6 @@ two halves).
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +105,7 @@ _POOL_HEADS, _OUTLIER = 20, 0.5
 
 #: Eight points of equal weight that stand for a normal distribution.
 _NORMAL = np.array([-1.5, -0.9, -0.5, -0.17, 0.17, 0.5, 0.9, 1.5])
+_SOURCE_WEIGHTS, _OTHERS_WEIGHTS = np.full(_NORMAL.size, _SOURCE_WEIGHT), np.full(_NORMAL.size, _OTHERS_WEIGHT)
 
 _Floats = NDArray[np.float64]
 _Kind = tuple[int | None, bool, str]
@@ -179,13 +179,14 @@ class SourceHeads:
         self._run = run
         self._kind = _kind_of(rendition)
         self._pixels = (rendition.width or 0) * (rendition.height or 0) or _UNKNOWN_PIXELS
-        self._seen: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # (moment_s, log bytes a pixel)
+        self._moments_s = np.empty(0)  # of the heads remembered ...
+        self._values = np.empty(0)  # ... and their log bytes a pixel
         self._mean: float | None = None
 
     @property
     def count(self) -> int:
         """Heads remembered."""
-        return len(self._seen)
+        return len(self._values)
 
     def first_ask(self, moment_s: float) -> int:
         """Bytes to ask for, for the head of the segment at ``moment_s``."""
@@ -194,7 +195,7 @@ class SourceHeads:
 
     def next_ask(self, moment_s: float, held: int) -> int:
         """Bytes to hold after one more request, when the first ``held`` were too few: a miss, which is noted."""
-        if self._seen:  # the first head of a source is a guess that nothing could have made better
+        if self.count:  # the first head of a source is a guess that nothing could have made better
             self._run.missed()
         sizes, weights = self._sizes(moment_s)
         larger = sizes > held * _GROWTH
@@ -206,30 +207,30 @@ class SourceHeads:
         """The head of the segment at ``moment_s`` turned out to be ``size`` bytes long."""
         value = math.log(max(size, 1) / self._pixels)
         before = self._mean
-        self._seen.append((moment_s, value))
-        after = sum(v for _, v in self._seen) / len(self._seen)
+        self._moments_s = np.append(self._moments_s, moment_s)[-REMEMBERED:]
+        self._values = np.append(self._values, value)[-REMEMBERED:]
+        after = float(self._values.sum()) / self.count
         self._run.learn(self._kind, size, before, after, value - (before or 0.0))
         self._mean = after
 
     def _sizes(self, moment_s: float) -> tuple[_Floats, _Floats]:
         """Sizes that may come (bytes, rising) and their weights."""
         points = [self._run.centre(self._kind) + _OTHERS_SIGMA * _NORMAL]
-        weights = [np.full(_NORMAL.size, _OTHERS_WEIGHT)]
-        if self._seen:
-            moments, values = np.array(self._seen).T
-            near = _FAR + np.exp(-np.abs(moments - moment_s) / _NEAR_S)
-            mean = float(np.average(values, weights=near))
-            sigma = self._sigma(values - mean, near)
+        weights = [_OTHERS_WEIGHTS]
+        if self.count:
+            near = _FAR + np.exp(np.abs(self._moments_s - moment_s) / -_NEAR_S)
+            mean = float(self._values @ near) / float(near.sum())
+            sigma = self._sigma(self._values - mean, near)
             smear = _SMEAR * min(sigma, _SMEAR_SIGMA)
-            points += [mean + sigma * _NORMAL, (values[:, None] + smear * _NORMAL).ravel()]
-            weights += [np.full(_NORMAL.size, _SOURCE_WEIGHT), np.repeat(near, _NORMAL.size)]
+            points += [mean + sigma * _NORMAL, (self._values[:, None] + smear * _NORMAL).ravel()]
+            weights += [_SOURCE_WEIGHTS, np.repeat(near, _NORMAL.size)]
         logs, flat = np.concatenate(points), np.concatenate(weights)
         order = np.argsort(logs)
         return np.exp(logs[order]) * self._pixels, flat[order]
 
     def _sigma(self, deviations: _Floats, weights: _Floats) -> float:
         expected = _WITHIN_HEADS * self._run.within_sigma() ** 2
-        seen = float((weights * deviations**2).sum())
+        seen = float(weights @ (deviations * deviations))
         return math.sqrt((expected + seen) / (_WITHIN_HEADS + float(weights.sum())))
 
     def _order(self, sizes: _Floats, weights: _Floats) -> int:
