@@ -99,7 +99,7 @@ class StageTimes:
     ``busy_s``: seconds of work by stage, summed over threads; ``calls``: how often. ``wait_s``: seconds that
     targets waited for a stage, summed over targets: by the run's seconds, it is the mean length of that queue.
     ``held_up_s``: seconds of the run by the stage that held it up: at each moment the last one in the flow that
-    something waits for, since all before it can but fill its queue. Thread-safe; a change costs some microseconds.
+    something waits for, since all before it can but fill its queue. Thread-safe; a change costs a microsecond.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,9 @@ class StageTimes:
         self.calls: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._working: Counter[str] = Counter()
-        self._changed_s = time.perf_counter()
+        self._waiting_since_s: dict[str, float] = {}  # by stage: when their number last changed
+        self._holding = OTHER
+        self._holding_since_s = time.perf_counter()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -133,22 +135,29 @@ class StageTimes:
     def enter(self, stage: str) -> None:
         """One target more waits for ``stage``."""
         with self._lock:
-            self._change(self._waiting, stage, 1)
+            self._wait(stage, 1)
 
     def leave(self, stage: str) -> None:
         """One target fewer waits for ``stage``."""
         with self._lock:
-            self._change(self._waiting, stage, -1)
+            self._wait(stage, -1)
 
-    def _change(self, counts: Counter[str], stage: str, by: int) -> None:
-        """Book the time since the last change, then count."""
+    def _wait(self, stage: str, by: int) -> None:
+        targets = self._waiting[stage]
+        now_s = self._change(self._waiting, stage, by)
+        if targets:
+            self.wait_s[stage] += targets * (now_s - self._waiting_since_s[stage])
+        self._waiting_since_s[stage] = now_s
+
+    def _change(self, counts: Counter[str], stage: str, by: int) -> float:
+        """Count, and book what held the run up if that may be another now; the time (s)."""
         now_s = time.perf_counter()
-        elapsed_s, self._changed_s = now_s - self._changed_s, now_s
-        for waited_for, targets in self._waiting.items():
-            if targets:
-                self.wait_s[waited_for] += targets * elapsed_s
-        self.held_up_s[self._holder()] += elapsed_s
-        counts[stage] += by
+        before = counts[stage]
+        counts[stage] = before + by
+        if not before or not before + by:
+            self.held_up_s[self._holding] += now_s - self._holding_since_s
+            self._holding, self._holding_since_s = self._holder(), now_s
+        return now_s
 
     def _holder(self) -> str:
         for counts in (self._waiting, self._working):
