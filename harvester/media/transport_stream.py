@@ -301,7 +301,7 @@ def _announced(row: NDArray[np.uint8], word: int) -> bool:
 def _join(rows: NDArray[np.uint8], chosen: NDArray[np.int64], starts: NDArray[np.int64]) -> bytes:
     """Payload bytes of the chosen packets: whole stretches at once, packets with adaptation fields singly."""
     width = PACKET_BYTES - _HEADER_BYTES
-    flat = memoryview(np.take(rows[:, _HEADER_BYTES:], chosen, axis=0).ravel())
+    flat = np.take(rows[:, _HEADER_BYTES:], chosen, axis=0).ravel().data
     parts: list[memoryview] = []
     behind = 0
     for at in np.flatnonzero(starts != _HEADER_BYTES).tolist():

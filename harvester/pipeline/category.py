@@ -132,7 +132,7 @@ class CategoryWalk:
         queue: asyncio.Queue[Item | None] = asyncio.Queue()
         dispatching = asyncio.create_task(self._dispatch(queue))
         try:
-            while (item := await self._stage.stop.or_stopped(queue.get())) is not None:
+            while (item := await self._next(queue)) is not None:
                 await self._decide(item)
                 if self._books.met:
                     return False
@@ -143,6 +143,10 @@ class CategoryWalk:
             dispatching.cancel()
             await asyncio.gather(dispatching, return_exceptions=True)
             await self._abandon(queue)
+
+    async def _next(self, queue: asyncio.Queue[Item | None]) -> Item | None:
+        """The next in rank order, without a task to wait for it where it is there: so it is nearly always."""
+        return await self._stage.stop.or_stopped(queue.get()) if queue.empty() else queue.get_nowait()
 
     async def _dispatch(self, queue: asyncio.Queue[Item | None]) -> bool:
         """Begin the work of rank after rank, as far ahead as window and need allow; True if all were begun."""

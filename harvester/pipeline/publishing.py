@@ -83,8 +83,7 @@ class Publisher:
             if frames >= self._batch_frames or len(batch) >= BATCH_OUTCOMES:
                 break
             try:
-                age_s = time.monotonic() - opened
-                item = await asyncio.wait_for(self._queue.get(), max(0.0, BATCH_AGE_S - age_s))
+                item = await self._next(opened + BATCH_AGE_S - time.monotonic())
             except TimeoutError:
                 break
         await self._publish(batch)
@@ -92,6 +91,12 @@ class Publisher:
             await self._in_thread(item.action)
             item.reached.set()
         return item is not None
+
+    async def _next(self, within_s: float) -> asyncio.Future[Decision] | _Marker | None:
+        """What comes next, if it does within that time. Raises TimeoutError."""
+        if within_s <= 0 or self._queue.empty():
+            return await asyncio.wait_for(self._queue.get(), max(0.0, within_s))
+        return self._queue.get_nowait()
 
     async def _publish(self, batch: list[Decision]) -> None:
         if batch:
