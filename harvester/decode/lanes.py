@@ -99,6 +99,7 @@ class Worker:
         self._released: deque[int] = deque()  # by looks that were dropped, in any thread at any moment
         self._last_line = ""
         try:
+            self._printed = os.fdopen(os.memfd_create("harvester-printed"), "rb")  # its standard output
             mine, control = socket.socketpair()
         except OSError as error:
             raise _not_started(error) from None
@@ -153,7 +154,16 @@ class Worker:
         if code is None:
             return "it does not answer"
         exit_ = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return f"{exit_}; its last words: {self._last_line}" if self._last_line else exit_
+        words = "; ".join(filter(None, (self._last_printed(), self._last_line)))
+        return f"{exit_}; its last words: {words}" if words else exit_
+
+    def _last_printed(self) -> str:
+        """The last line on its standard output, where the package says why it ends the process."""
+        if self._printed.closed:
+            return ""
+        size = os.fstat(self._printed.fileno()).st_size
+        tail = os.pread(self._printed.fileno(), 4 * LINE_CHARS, max(0, size - 4 * LINE_CHARS))
+        return _line(tail.strip().rpartition(b"\n")[2])
 
     def wait(self) -> None:
         """Until a process that is ending has ended, or for a moment."""
@@ -185,7 +195,7 @@ class Worker:
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": selector},
                 pass_fds=(control.fileno(), *(number for place in places for number in place)),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=self._printed,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
@@ -241,7 +251,7 @@ class Worker:
         with printed:
             while line := printed.readline(4 * LINE_CHARS):
                 if line.strip():
-                    self._last_line = printable(redact(line.decode("utf-8", "replace").strip()), LINE_CHARS)
+                    self._last_line = _line(line)
 
     def _close(self) -> None:
         """Close all descriptors. Lanes in use come back first: their sockets have no other end any more."""
@@ -253,6 +263,11 @@ class Worker:
             while self._idle:
                 self._idle.pop().close()
                 self._lanes -= 1
+        self._printed.close()
+
+
+def _line(text: bytes) -> str:
+    return printable(redact(text.decode("utf-8", "replace").strip()), LINE_CHARS)
 
 
 def _not_started(error: OSError) -> WorkerLost:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from harvester.decode.annexb import check_parameter_sets
 from harvester.errors import MediaError
 from harvester.model import AccessUnit, Codec, Picture, StreamInfo
-from harvester.text import printable
+from harvester.text import PRINTABLE_CHARS, printable
 
 #: Short name, as in the dataset's column ``decoder``.
 NAME = "nvdec"
@@ -108,10 +108,10 @@ class Session:
             return self._copied(self._only_frame(kind, unit), unit.stream)
         except self._package.PyNvVCExceptionUnsupported as error:
             self._decoders.pop(kind, None)
-            raise Refused(_told(error)) from None
+            raise Refused(told(error)) from None
         except (self._package.PyNvVCException, RuntimeError) as error:
             self._decoders.clear()  # it may have been memory
-            raise DeviceError(_told(error)) from None
+            raise DeviceError(told(error)) from None
         except MediaError:
             self._decoders.pop(kind, None)
             raise
@@ -191,5 +191,10 @@ def _check(right: bool, shape: Any, stream: StreamInfo) -> None:
         raise MediaError(f"the picture is {shape}, its headers say {said}", reason="corrupt")
 
 
-def _told(error: Exception) -> str:
-    return printable(str(error).strip().partition("\n")[0]) or type(error).__name__
+def told(error: Exception, limit: int = PRINTABLE_CHARS) -> str:
+    """What an error of the package says, on one line of at most ``limit`` characters.
+
+    That is its first paragraph: the call, the number and the name of the error stand on three lines, and behind
+    them where in NVIDIA's sources it was raised, or a page of advice.
+    """
+    return printable(str(error).strip().partition("\n\n")[0], limit) or type(error).__name__

@@ -14,7 +14,6 @@ from harvester.decode.devices import CodecCaps
 from harvester.decode.driver import Answer, problem, tell
 from harvester.errors import MediaError
 from harvester.model import Codec
-from harvester.text import printable
 
 #: What a GPU is asked about: all that Twitch serves, and 10 bits of each.
 ASKED = tuple((codec, bit_depth) for codec in Codec for bit_depth in (8, 10))
@@ -43,7 +42,7 @@ def trial() -> Answer:
     try:
         caps = [_caps(package, codec, bit_depth) for codec, bit_depth in ASKED]
     except failures as error:
-        why = f"the GPU does not tell what it decodes: {_first_line(error)}"
+        why = f"the GPU does not tell what it decodes: {nvdec.told(error, _SHOWN_CHARS)}"
         return problem("caps", why, "install a newer NVIDIA driver")
     if not any(one.supported for one in caps if one.codec is Codec.H264):
         fix = "choose a GPU, or a part of one, that has a video decoder"
@@ -60,7 +59,7 @@ def _no_import(error: Exception) -> Answer:
     fix = f"pip install --force-reinstall {nvdec.PACKAGE}"
     if "too old" in str(error) or "undefined symbol: cu" in str(error):
         fix = f"install a newer NVIDIA driver, at least {_OLDEST_DRIVER}"
-    return problem("import", f"{nvdec.PACKAGE} cannot be imported: {_first_line(error)}", fix)
+    return problem("import", f"{nvdec.PACKAGE} cannot be imported: {nvdec.told(error, _SHOWN_CHARS)}", fix)
 
 
 def _caps(package: Any, codec: Codec, bit_depth: int) -> CodecCaps:
@@ -83,16 +82,12 @@ def _wrong_picture() -> Answer | None:
     try:
         picture = nvdec.to_picture(session.decode(keyframe.access_unit()), keyframe.STREAM)
     except (MediaError, nvdec.Refused, nvdec.DeviceError) as error:
-        return problem("decode", f"it does not decode a sound keyframe: {_first_line(error)}", _WRONG)
+        return problem("decode", f"it does not decode a sound keyframe: {nvdec.told(error, _SHOWN_CHARS)}", _WRONG)
     finally:
         session.close()
     if keyframe.digest(picture) == keyframe.DIGEST:
         return None
     return problem("wrong-picture", "it decodes a known keyframe to other bits than it must", _WRONG)
-
-
-def _first_line(error: Exception) -> str:
-    return printable(str(error).strip().partition("\n")[0], _SHOWN_CHARS) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -45,10 +45,13 @@ class Cuda:
         self._call("cuDeviceGetName", text, 256, self._device)
         return text.value.decode(errors="replace")
 
-    def uuid(self) -> str:
-        """As ``nvidia-smi -L`` writes it."""
+    def uuid(self) -> str | None:
+        """As ``nvidia-smi -L`` writes it; None where the driver does not tell."""
         raw = (ctypes.c_ubyte * 16)()
-        self._call("cuDeviceGetUuid", byref(raw), self._device)
+        try:
+            self._call("cuDeviceGetUuid", byref(raw), self._device)
+        except (AttributeError, DriverError):
+            return None
         digits = bytes(raw).hex()
         parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
         return "GPU-" + "-".join(parts)

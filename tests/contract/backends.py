@@ -2,7 +2,9 @@
 
 ``cpu`` is always real. ``auto`` and ``nvdec`` use the fake PyNvVideoCodec (:mod:`tests.fakes`). With
 REQUIRE_GPU_TESTS=1 they use this machine's GPU, ``nvdec-av`` is run too, and a GPU that is not there fails them all:
-only such a run says anything about the bits of a GPU.
+only such a run says anything about the bits of a GPU. Beside what ``scripts/gpu_check.py`` needs it takes pytest with
+pytest-timeout, hypothesis and pydantic, and neither a compiler nor the ffmpeg program; where the loader does not look
+for the driver's files, LD_LIBRARY_PATH must name their folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A driver for libavcodec's hwaccel, compiled from ``driver.cpp``, and the pictures that its GPU shall decode to."""
+"""A driver for libavcodec's hwaccel and for the real PyNvVideoCodec, compiled from ``driver.cpp``, and the pictures
+that its GPU shall decode to."""
 
 from __future__ import annotations
 
@@ -15,14 +16,17 @@ from tests.contract.streams import is_slice, nal_units
 
 SOURCE = Path(__file__).with_name("driver.cpp")
 
+#: All files of the driver; libavcodec needs the first two of them, PyNvVideoCodec the third as well.
+FILES = ("libcuda.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1")
+
 #: What the surface holds outside of the picture to be shown: nobody may see it.
 OUTSIDE = 7
 
 
-def build(folder: Path, names: tuple[str, ...] = ("libcuda.so.1", "libnvcuvid.so.1")) -> Path:
+def build(folder: Path, names: tuple[str, ...] = FILES[:2]) -> Path:
     """Put the driver's files of those names into ``folder``."""
     for name in names:
-        part = ["-DCUDA"] if name.startswith("libcuda") else []
+        part = {"libcuda.so.1": ["-DCUDA"], "libnvidia-encode.so.1": ["-DENCODER"]}.get(name, [])
         command = [program("g++"), "-std=gnu++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", *part]
         subprocess.run([*command, str(SOURCE), "-o", str(folder / name)], check=True)
     return folder
@@ -39,6 +43,10 @@ def true_unit(unit: AccessUnit) -> AccessUnit:
 def teach(folder: Path, unit: AccessUnit) -> None:
     """From now on the GPU decodes ``unit`` to what libavcodec's software makes of it."""
     first = next(nal for nal in nal_units(unit.data) if is_slice(unit.stream.codec, nal))
+    stream, (left, top, right, bottom) = unit.stream, unit.stream.crop
+    shown = (left, top, stream.coded_width - right, stream.coded_height - bottom)
+    sequence = " ".join(map(str, (stream.coded_width, stream.coded_height, *shown, stream.bit_depth)))
+    (folder / f"{first[:16].hex()}.format").write_text(f"{sequence}\n", encoding="ascii")
     (folder / first[:16].hex()).write_bytes(surface(unit).tobytes())
 
 

@@ -1,12 +1,14 @@
-// As much of NVIDIA's driver as libavcodec's hwaccel uses, compiled twice: with CUDA defined as libcuda.so.1, else as
-// libnvcuvid.so.1. Device memory is host memory. What is "decoded" comes out of a folder: the coded picture (NV12 or
+// As much of NVIDIA's driver as libavcodec's hwaccel and PyNvVideoCodec use, compiled three times: with CUDA defined as
+// libcuda.so.1, with ENCODER as libnvidia-encode.so.1, else as libnvcuvid.so.1. Device memory is host memory. What is "decoded" comes out of a folder: the coded picture (NV12 or
 // P016, packed) lies in the file that is named by the first bytes of the first slice; no file, no picture, as a driver
 // that hides damage: the surface shows what was in it before. Layouts are those of the Video Codec SDK's headers.
 //
 // FAKE_DRIVER_GPUS      GPUs in the machine (1); 0: cuInit fails with CUDA_ERROR_NO_DEVICE.
-// FAKE_DRIVER_PICTURES  the folder. A file there named "broken" makes every decoding fail.
+// FAKE_DRIVER_PICTURES  the folder. A file there named "broken" makes every decoding fail, one named "hurt"
+//                       has every picture's status say that it is damaged.
 // FAKE_DRIVER_REFUSES   1: no codec is supported.
-// FAKE_DRIVER_NOTES     a file that gets a line for every CUDA context and decoder.
+// FAKE_DRIVER_NOTES     a file that gets a line for every CUDA context, decoder and parser, and for packets that end no
+//                       picture.
 
 #include <cstdio>
 #include <cstdlib>
@@ -20,13 +22,13 @@ extern "C" {
 
 typedef unsigned long long address;
 
-static std::string setting(const char *name, const char *otherwise)
+[[maybe_unused]] static std::string setting(const char *name, const char *otherwise)
 {
     const char *value = getenv(name);
     return value && *value ? value : otherwise;
 }
 
-static void note(const char *what)
+[[maybe_unused]] static void note(const char *what)
 {
     std::string file = setting("FAKE_DRIVER_NOTES", "");
     FILE *notes = file.empty() ? nullptr : fopen(file.c_str(), "a");
@@ -63,6 +65,12 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
 int cuDevicePrimaryCtxRelease(int) { return primaries--, 0; }
 int cuMemAlloc_v2(address *at, size_t size) { return *at = (address)malloc(size), 0; }
 int cuMemFree_v2(address at) { return free((void *)at), 0; }
+int cuDeviceGetName(char *name, int size, int device) { return snprintf(name, size, "Stand-in %d", device), 0; }
+int cuStreamGetCtx(void *, void **context) { return *context = &primaries, 0; }
+int cuMemAllocPitch_v2(address *at, size_t *pitch, size_t width, size_t height, unsigned)
+{
+    return *pitch = width, *at = (address)malloc(width * height), 0;
+}
 int cuGetErrorName(int, const char **name) { return *name = "CUDA_ERROR_FAKE", 0; }
 int cuGetErrorString(int, const char **text) { return *text = "what the fake driver says", 0; }
 
@@ -88,9 +96,10 @@ int cuMemcpy2D_v2(const Copy *copy)
 int cuMemcpy2DAsync_v2(const Copy *copy, void *) { return cuMemcpy2D_v2(copy); }
 
 #define NOTHING(name) int name() { return 0; }
-NOTHING(cuDeviceGetName) NOTHING(cuDeviceComputeCapability) NOTHING(cuCtxSetLimit) NOTHING(cuCtxPushCurrent_v2)
+NOTHING(cuDeviceComputeCapability) NOTHING(cuCtxSetLimit) NOTHING(cuCtxPushCurrent_v2)
 NOTHING(cuCtxPopCurrent_v2) NOTHING(cuCtxDestroy_v2) NOTHING(cuCtxGetCurrent) NOTHING(cuCtxGetDevice)
-NOTHING(cuMemAllocPitch_v2) NOTHING(cuMemAllocManaged) NOTHING(cuMemsetD8Async) NOTHING(cuMemcpy) NOTHING(cuMemcpyAsync)
+NOTHING(cuMemAllocManaged) NOTHING(cuMemAllocAsync) NOTHING(cuMemFreeAsync) NOTHING(cuPointerGetAttribute)
+NOTHING(cuDevicePrimaryCtxRelease_v2) NOTHING(cuMemsetD8Async) NOTHING(cuMemcpy) NOTHING(cuMemcpyAsync)
 NOTHING(cuMemcpyHtoD_v2) NOTHING(cuMemcpyHtoDAsync_v2) NOTHING(cuMemcpyDtoH_v2) NOTHING(cuMemcpyDtoHAsync_v2)
 NOTHING(cuMemcpyDtoD_v2) NOTHING(cuMemcpyDtoDAsync_v2) NOTHING(cuDevicePrimaryCtxReset) NOTHING(cuDriverGetVersion)
 NOTHING(cuStreamCreate) NOTHING(cuStreamQuery) NOTHING(cuStreamSynchronize) NOTHING(cuStreamDestroy_v2)
@@ -102,6 +111,11 @@ NOTHING(cuGLGetDevices_v2) NOTHING(cuGraphicsGLRegisterImage) NOTHING(cuGraphics
 NOTHING(cuGraphicsMapResources) NOTHING(cuGraphicsUnmapResources) NOTHING(cuGraphicsSubResourceGetMappedArray)
 NOTHING(cuGraphicsResourceGetMappedPointer_v2) NOTHING(cuArrayCreate_v2) NOTHING(cuArray3DCreate_v2)
 NOTHING(cuArrayDestroy) NOTHING(cuDeviceGetByPCIBusId) NOTHING(cuDeviceGetPCIBusId)
+
+#elif defined ENCODER
+
+int NvEncodeAPIGetMaxSupportedVersion(unsigned *version) { return *version = 13 << 4, 0; }
+int NvEncodeAPICreateInstance(void *) { return 0; }
 
 #else
 
@@ -141,19 +155,24 @@ int cuvidCreateDecoder(void **out, const Creation *wanted)
     return 0;
 }
 int cuvidDestroyDecoder(Decoder *decoder) { return delete decoder, 0; }
-int cuvidDecodePicture(Decoder *decoder, const Picture *picture)
+static std::string folder() { return setting("FAKE_DRIVER_PICTURES", ".") + "/"; }
+static std::string picture_file(const Picture &picture)
 {
-    std::string folder = setting("FAKE_DRIVER_PICTURES", ".") + "/", name;
-    if (picture->index < 0 || (unsigned long)picture->index >= decoder->surfaces) return INVALID_VALUE;
-    if (!access((folder + "broken").c_str(), F_OK)) return UNKNOWN;
-    for (unsigned at = 3; at < 19 && at < picture->length; at++) { // behind the start code
+    std::string name = folder();
+    for (unsigned at = 3; at < 19 && at < picture.length; at++) { // behind the start code
         char hex[3];
-        snprintf(hex, sizeof hex, "%02x", picture->data[at]);
+        snprintf(hex, sizeof hex, "%02x", picture.data[at]);
         name += hex;
     }
+    return name;
+}
+int cuvidDecodePicture(Decoder *decoder, const Picture *picture)
+{
+    if (picture->index < 0 || (unsigned long)picture->index >= decoder->surfaces) return INVALID_VALUE;
+    if (!access((folder() + "broken").c_str(), F_OK)) return UNKNOWN;
     std::vector<char> &surface = decoder->pictures[picture->index];
     surface.resize(decoder->line * decoder->lines, 0x33);
-    FILE *file = fopen((folder + name).c_str(), "rb");
+    FILE *file = fopen(picture_file(*picture).c_str(), "rb");
     if (!file) return 0;
     size_t got = fread(surface.data(), 1, surface.size(), file);
     fclose(file);
@@ -171,14 +190,98 @@ int cuvidMapVideoFrame64(Decoder *decoder, int index, address *at, unsigned *pit
     return 0;
 }
 int cuvidUnmapVideoFrame64(Decoder *decoder, address at) { return decoder->mapped.erase(at) ? 0 : INVALID_VALUE; }
-int cuvidGetDecodeStatus(Decoder *, int, int *status) { return *status = 2, 0; }
+int cuvidGetDecodeStatus(Decoder *, int, int *status) // 2: success, 8: error
+{
+    return *status = access((folder() + "hurt").c_str(), F_OK) ? 2 : 8, 0;
+}
 
 #define NOTHING(name) int name() { return 0; }
 NOTHING(cuvidReconfigureDecoder) NOTHING(cuvidCtxLockCreate) NOTHING(cuvidCtxLockDestroy) NOTHING(cuvidCtxLock)
 NOTHING(cuvidCtxUnlock) NOTHING(cuvidCreateVideoSource) NOTHING(cuvidCreateVideoSourceW)
 NOTHING(cuvidDestroyVideoSource) NOTHING(cuvidSetVideoSourceState) NOTHING(cuvidGetVideoSourceState)
-NOTHING(cuvidGetSourceVideoFormat) NOTHING(cuvidGetSourceAudioFormat) NOTHING(cuvidCreateVideoParser)
-NOTHING(cuvidParseVideoData) NOTHING(cuvidDestroyVideoParser)
+NOTHING(cuvidGetSourceVideoFormat) NOTHING(cuvidGetSourceAudioFormat)
+
+// The parser, which PyNvVideoCodec uses and libavcodec does not: a packet is one access unit with one picture.
+
+struct Format { // CUVIDEOFORMAT
+    int codec;
+    unsigned rate[2];
+    unsigned char progressive, depth_minus_8, chroma_depth_minus_8, surfaces;
+    unsigned width, height;
+    int display[4]; // left, top, right, bottom
+    int chroma;
+    unsigned bits;
+    int aspect[2];
+    unsigned char signal[4];
+    unsigned header_bytes;
+};
+struct Display { // CUVIDPARSERDISPINFO
+    int index, progressive, top_first, repeat;
+    long long timestamp;
+};
+struct ParserParameters { // CUVIDPARSERPARAMS
+    int codec;
+    unsigned surfaces, clock, threshold, delay, annex_b, reserved[4];
+    void *user;
+    int (*sequence)(void *, Format *);
+    int (*decode)(void *, Picture *);
+    int (*display)(void *, Display *);
+};
+struct Packet { // CUVIDSOURCEDATAPACKET
+    unsigned long flags, bytes;
+    const unsigned char *data;
+    long long timestamp;
+};
+struct Parser {
+    ParserParameters parameters;
+    std::string format;
+    int pictures;
+};
+enum { HEVC = 8, HAS_TIMESTAMP = 2, ENDS_PICTURE = 8 };
+
+int cuvidCreateVideoParser(Parser **out, const ParserParameters *wanted)
+{
+    note(("parser delay " + std::to_string(wanted->delay)).c_str());
+    return *out = new Parser{*wanted, "", 0}, 0;
+}
+int cuvidDestroyVideoParser(Parser *parser) { return delete parser, 0; }
+
+// The sequence is told in the file named as the picture's, with ".format" behind it: coded width and height, then
+// left, top, right, bottom of what is shown, then bits of a sample.
+static bool begin(Parser *parser, const std::string &file)
+{
+    Format format = {};
+    char line[100] = "";
+    FILE *told = fopen((file + ".format").c_str(), "r");
+    if (!told || !fgets(line, sizeof line, told)) return false;
+    fclose(told);
+    if (parser->format == line) return true;
+    parser->format = line;
+    int depth = 8, *shown = format.display;
+    sscanf(line, "%u %u %d %d %d %d %d", &format.width, &format.height, shown, shown + 1, shown + 2, shown + 3, &depth);
+    format.codec = parser->parameters.codec, format.progressive = 1, format.chroma = 1, format.surfaces = 2;
+    format.depth_minus_8 = format.chroma_depth_minus_8 = depth - 8;
+    return parser->parameters.sequence(parser->parameters.user, &format) > 0;
+}
+int cuvidParseVideoData(Parser *parser, const Packet *packet)
+{
+    const unsigned char *data = packet->data;
+    if (!packet->bytes) return note("end of stream"), 0;
+    for (unsigned long at = 0; at + 4 < packet->bytes; at++) {
+        if (data[at] || data[at + 1] || data[at + 2] != 1) continue;
+        int kind = parser->parameters.codec == HEVC ? data[at + 3] >> 1 & 63 : data[at + 3] & 31;
+        if (parser->parameters.codec == HEVC ? kind > 31 : kind != 1 && kind != 5) continue;
+        Picture picture[20] = {}; // room for the rest of CUVIDPICPARAMS
+        picture->index = parser->pictures++ % 2, picture->length = packet->bytes - at, picture->data = data + at;
+        picture->slices = 1;
+        if (!begin(parser, picture_file(*picture))) return UNKNOWN;
+        if (!parser->parameters.decode(parser->parameters.user, picture)) return UNKNOWN;
+        if (!(packet->flags & ENDS_PICTURE)) return note("no end of picture"), 0;
+        Display shown = {picture->index, 1, 0, 0, packet->flags & HAS_TIMESTAMP ? packet->timestamp : -1};
+        return parser->parameters.display(parser->parameters.user, &shown) ? 0 : UNKNOWN;
+    }
+    return 0;
+}
 
 struct Caps { // CUVIDDECODECAPS
     int codec, chroma;

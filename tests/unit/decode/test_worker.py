@@ -200,7 +200,8 @@ def test_a_driver_that_ends_the_process_is_a_loss_with_its_last_words(start: Sta
     with pytest.raises(WorkerLost):
         worker.look(unit)
     worker.wait()
-    assert worker.how_it_ended().startswith("exit code 1")
+    assert worker.how_it_ended().startswith("exit code 1; its last words: [FATAL]")
+    assert "CUDA driver API error" in worker.how_it_ended()
 
 
 def test_who_waits_for_a_worker_that_is_killed_is_told(start: Start, unit: AccessUnit) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from gpu import book, plan, rates, reference, streams, watching
+from gpu import book, driver, plan, rates, reference, streams, watching
 from gpu.book import Book, found
 from gpu.check import Check
 from gpu.step_jpeg import psnr
@@ -23,6 +23,16 @@ from gpu.step_jpeg import psnr
 from harvester.model import Codec
 
 ROOT = Path(__file__).parents[3]
+
+
+def test_a_gpu_whose_uuid_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise driver.DriverError("cuDeviceGetUuid gives 801")
+
+    cuda = object.__new__(driver.Cuda)
+    cuda._device = ctypes.c_int(0)
+    monkeypatch.setattr(cuda, "_call", refuse)
+    assert cuda.uuid() is None
 
 
 class TestPlan:
