@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Pictures that a GPU decodes at the same time, for each of its engines. With low latency a session waits for its
 #: picture, so one does not fill an engine; one H100 (7 engines) gained 9 % from 7 to 14 sessions and nothing
-#: beyond (fact sheet, not measured by this project yet: scripts/gpu_check.py).
+#: beyond (as others report; not measured here yet: scripts/gpu_check.py).
 SESSIONS_PER_ENGINE = 2
 #: Device errors in a row on pictures that the CPU then decodes, after which the worker is started anew. A broken
 #: stream makes one or two.
