@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -71,12 +71,16 @@ def own_settings_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def left_out(why: str) -> NoReturn:
+    """End a test that lacks something which not every machine has: it is skipped, in CI it fails."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+
+
 def program(name: str) -> str:
     """Path of a program that only tests need (scripts/test-apt.txt). Absent: the test is skipped, in CI it fails."""
     path = shutil.which(name)
     if path is None:
-        absent = f"{name} is not installed: apt-get install {name}"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(absent)
+        left_out(f"{name} is not installed: apt-get install {name}")
     return path
 
 

@@ -6,9 +6,10 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from gpu.processes import memory_bytes, tree
 
 #: How often memory is looked at (s).
 _LOOK_S = 0.05
@@ -66,31 +67,10 @@ class _Memory:
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_S):
-            self._peak = max(self._peak, sum(map(_anonymous, _tree(self._pid))))
+            self._peak = max(self._peak, sum(memory_bytes(pid, "RssAnon") for pid in tree(self._pid)))
 
     def end(self) -> int:
         """The most seen (bytes)."""
         self._stop.set()
         self._thread.join()
         return self._peak
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in _read(file).split():
-            yield from _tree(int(child))
-
-
-def _anonymous(pid: int) -> int:
-    for line in _read(Path(f"/proc/{pid}/status")).splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError:  # it has just ended
-        return ""

@@ -1,4 +1,4 @@
-"""Memory and processor time of this process and all below it, as Linux tells them."""
+"""Memory and processor time of a process and all below it, as Linux tells them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,13 @@ def resident_mb() -> float:
 
 
 def _resident(pid: int) -> int:
+    return memory_bytes(pid, "VmRSS")
+
+
+def memory_bytes(pid: int, what: str) -> int:
+    """A line of the process's status, such as ``VmRSS`` or ``RssAnon`` (bytes); 0 once it has ended."""
     for line in _read(Path(f"/proc/{pid}/status")).splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024
     return 0
 
