@@ -7,6 +7,7 @@ Importing this package loads no codec library; opening a decoder does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harvester.decode.backend import Backend, DecoderChoice, cores, cpu_backend, cpu_choice
@@ -28,22 +29,27 @@ _THROUGH_AV = "nvdec-av"
 
 
 def open_backend(
-    settings: config.Decode, times: StageTimes | None = None, *, held_bytes: int = HELD_BYTES
+    settings: config.Decode,
+    times: StageTimes | None = None,
+    *,
+    held_bytes: int = HELD_BYTES,
+    hurried: Callable[[], bool] = lambda: False,
 ) -> Backend:
     """The decoders of a run, as ``[decode] backend`` asks for. Blocks: it may ask a driver and start processes.
 
     ``times`` is told how long they decode and measure. ``held_bytes``: most memory that pictures of looks may take
-    in a GPU's worker. Raises :class:`MachineError` if what is forced is not there.
+    in a GPU's worker. ``hurried``: whether the run must end now (thread-safe): a driver or device that does not
+    answer at once is then waited for no longer. Raises :class:`MachineError` if what is forced is not there.
     """
     if settings.backend == _THROUGH_AV:
         from harvester.decode.nvdec_av import av_backend
 
         return av_backend(settings, times)
-    verdict = _verdict(settings)
+    verdict = _verdict(settings, hurried)
     if verdict.usable:
         from harvester.decode.routing import gpu_backend
 
-        return gpu_backend(settings, times, verdict, held_bytes)
+        return gpu_backend(settings, times, verdict, held_bytes, hurried)
     return cpu_backend(settings, times, cpu_choice(settings, verdict.why))
 
 
@@ -61,13 +67,13 @@ def describe(settings: config.Decode) -> DecoderChoice:
     return cpu_choice(settings, verdict.why)
 
 
-def _verdict(settings: config.Decode) -> GpuVerdict:
+def _verdict(settings: config.Decode, hurried: Callable[[], bool] = lambda: False) -> GpuVerdict:
     """What the probe says, where it is to be asked. Raises MachineError if there is no GPU and one is forced."""
     if settings.backend == "cpu":
         return GpuVerdict((), "not-wanted", "the CPU is forced")
     from harvester.decode.probe import probe
 
-    verdict = probe()
+    verdict = probe(hurried)
     if settings.backend != "auto" and not verdict.usable:
         said = f"[decode] backend = {settings.backend!r}, but no GPU can be used: {verdict.why} ({verdict.fix})"
         raise MachineError(said, reason="no-gpu")

@@ -12,14 +12,18 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
 
 from harvester.decode.driver import problem
+from harvester.errors import MachineError
 from harvester.text import printable, redact
+
+#: How often it is looked whether nobody waits for the answers any more (seconds).
+LOOK_S = 0.5
 
 #: Time for a killed process to end (seconds). One that is stuck in the kernel does not; it is left behind.
 KILL_S = 2.0
@@ -39,16 +43,19 @@ class Question:
     environment: Mapping[str, str]
 
 
-def ask(questions: Sequence[Question], limit_s: float) -> list[Mapping[str, Any]]:
+def ask(
+    questions: Sequence[Question], limit_s: float, hurried: Callable[[], bool] = lambda: False
+) -> list[Mapping[str, Any]]:
     """The answers in the order of the questions, or in the place of one a problem: ``hang`` when it took more than
     ``limit_s`` seconds (for all of them together), ``died`` if its process ended without one or not with 0.
 
-    Raises OSError when a process cannot be started.
+    Raises OSError when a process cannot be started, and MachineError once ``hurried`` says that nobody waits for
+    the answers any more; the processes are ended then.
     """
     with ExitStack() as stack:
         asked = [stack.enter_context(_Asked(question)) for question in questions]
         until = time.monotonic() + limit_s
-        return [one.answer(until, limit_s) for one in asked]
+        return [one.answer(until, limit_s, hurried) for one in asked]
 
 
 class _Asked:
@@ -81,10 +88,10 @@ class _Asked:
             self._process.wait(KILL_S)
         self._files.close()
 
-    def answer(self, until: float, limit_s: float) -> Mapping[str, Any]:
+    def answer(self, until: float, limit_s: float, hurried: Callable[[], bool]) -> Mapping[str, Any]:
         """What it answered once it has ended, at ``until`` (monotonic seconds) at the latest."""
         try:
-            code = self._process.wait(max(0.0, until - time.monotonic()))
+            code = self._ended(until, hurried)
         except subprocess.TimeoutExpired:
             why = f"the GPU's driver or library is not done after {limit_s:g} s{self._last_words()}"
             return problem("hang", why, "make nvidia-smi answer first; dmesg has the driver's own words")
@@ -94,6 +101,17 @@ class _Asked:
             return told
         why = f"the GPU's driver or library ended its process: {_ending(code)}{self._last_words()}"
         return problem("died", why, "make nvidia-smi answer first; install the NVIDIA driver again if it does")
+
+    def _ended(self, until: float, hurried: Callable[[], bool]) -> int:
+        """Its exit code. Raises TimeoutExpired, MachineError."""
+        while True:
+            try:
+                return self._process.wait(max(0.0, min(LOOK_S, until - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                if hurried():
+                    raise MachineError("nobody waits for the GPU's driver any more", reason="no-gpu") from None
+                if time.monotonic() >= until:
+                    raise
 
     def _last_words(self) -> str:
         """The last line of what was printed, or nothing."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import IO, Any, cast
@@ -34,6 +36,10 @@ DECODERS = 32
 START_S = 60.0
 #: Longest time for an answer (s). A picture takes milliseconds, a new decoder 0.1 s; what hangs takes for ever.
 ANSWER_S = 30.0
+#: How often who waits looks whether the run must end (s): time enough for an answer that comes at all.
+LOOK_S = 1.0
+#: Longest time for the rest of an answer whose first bytes are there (s): nothing is done in between.
+REST_S = 5
 #: Time for a killed process to end (s); one stuck in the kernel is left behind.
 KILL_S = 2.0
 #: Longest line kept of what a worker prints on stderr (characters).
@@ -46,10 +52,11 @@ class WorkerLost(Exception):
 
 class Lane:
     """One question at a time, by one thread at a time. ``kinds``: of its latest pictures, as many as its worker's
-    session keeps decoders."""
+    session keeps decoders. ``hurried``: as of :class:`Worker`."""
 
-    def __init__(self, connection: Connection, memory: int, decoders: int) -> None:
+    def __init__(self, connection: Connection, memory: int, decoders: int, hurried: Callable[[], bool]) -> None:
         self._connection = connection
+        self._hurried = hurried
         self._memory = memory
         self.kinds: deque[Kind] = deque(maxlen=decoders)
 
@@ -59,9 +66,12 @@ class Lane:
             if data:
                 os.pwrite(self._memory, data, 0)
             self._connection.send(question)
-            if not self._connection.poll(ANSWER_S):
-                raise WorkerLost(f"no answer for {ANSWER_S:g} s")
+            waited_s = _silent_s(self._connection, ANSWER_S, self._hurried)
+            if waited_s:
+                raise WorkerLost(f"no answer for {waited_s:.3g} s")
             answer: Answer = self._connection.recv()
+        except BlockingIOError:
+            raise WorkerLost(f"no answer but its beginning, and nothing more for {REST_S} s") from None
         except (EOFError, OSError):
             raise WorkerLost("") from None
         return answer
@@ -87,11 +97,15 @@ class Lane:
 class Worker:
     """A worker process that is up. Thread-safe. Raises :class:`WorkerLost` if it does not get so far.
 
+    ``hurried``: whether the run must end now (thread-safe): answers are then waited for a moment only.
     ``selector``: the GPU, as ``CUDA_VISIBLE_DEVICES`` names it. ``lanes``: pictures it decodes at the same time.
     ``held_bytes``: most memory of the pictures it holds. ``note``: what a user must know of it, or "".
     """
 
-    def __init__(self, selector: str, lanes: int, held_bytes: int) -> None:
+    def __init__(
+        self, selector: str, lanes: int, held_bytes: int, hurried: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._hurried = hurried
         self._changed = threading.Condition()
         self._idle: list[Lane] = []  # the one idle for longest first
         self._lanes = 0
@@ -203,17 +217,19 @@ class Worker:
     def _new_lane(self, theirs: ExitStack, decoders: int) -> tuple[int, int]:
         """Descriptors of a new lane's other end: socket and memory."""
         near, far = socket.socketpair()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", REST_S, 0))
         theirs.callback(far.close)
         memory = os.memfd_create("harvester-lane")
-        self._idle.append(Lane(Connection(near.detach()), memory, decoders))
+        self._idle.append(Lane(Connection(near.detach()), memory, decoders, self._hurried))
         self._lanes += 1
         return far.fileno(), memory
 
     def _greet(self) -> str:
         """Its note."""
         try:
-            if not self._control.poll(START_S):
-                raise WorkerLost(f"it has not started in {START_S:g} s")
+            waited_s = _silent_s(self._control, START_S, self._hurried)
+            if waited_s:
+                raise WorkerLost(f"it has not started in {waited_s:.3g} s")
             hello: Hello = self._control.recv()
         except (EOFError, OSError):
             self.wait()
@@ -268,6 +284,16 @@ class Worker:
 
 def _line(text: bytes) -> str:
     return printable(redact(text.decode("utf-8", "replace").strip()), LINE_CHARS)
+
+
+def _silent_s(connection: Connection, limit_s: float, hurried: Callable[[], bool]) -> float:
+    """How long it was waited in vain for something to come (s), ``limit_s`` at most; 0 once it is there."""
+    begun = time.monotonic()
+    while not connection.poll(min(LOOK_S, limit_s)):
+        waited_s = time.monotonic() - begun
+        if hurried() or waited_s >= limit_s:
+            return waited_s
+    return 0.0
 
 
 def _not_started(error: OSError) -> WorkerLost:

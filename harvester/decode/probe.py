@@ -15,8 +15,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harvester.decode import children, driver
@@ -36,20 +35,36 @@ _PACKAGE = "PyNvVideoCodec"
 _ONLY = "CUDA_VISIBLE_DEVICES"
 
 
-@cache
-def probe() -> GpuVerdict:
-    """The verdict on this machine's GPUs; found once, then remembered by this process. Blocks for seconds."""
-    return examine(os.environ)
+_found: list[GpuVerdict] = []  # the verdict, once it is known
 
 
-def examine(environment: Mapping[str, str], *, step_s: float = STEP_S) -> GpuVerdict:
+def probe(hurried: Callable[[], bool] = lambda: False) -> GpuVerdict:
+    """The verdict on this machine's GPUs; found once, then remembered by this process. Blocks for seconds.
+
+    ``hurried``: whether nobody waits for it any more; then MachineError is raised and nothing is remembered.
+    """
+    if not _found:
+        _found.append(examine(os.environ, hurried=hurried))
+    return _found[0]
+
+
+def forget() -> None:
+    """Look again when the verdict is asked for the next time."""
+    _found.clear()
+
+
+def examine(
+    environment: Mapping[str, str], *, step_s: float = STEP_S, hurried: Callable[[], bool] = lambda: False
+) -> GpuVerdict:
     """As :func:`probe`, anew. ``environment``: that of the processes that look."""
     here = _here()
     if here:
         return _refused(here)
     try:
-        (shown,) = ask([Question([sys.executable, "-I", "-S", driver.__file__], environment)], step_s)
-        return _refused(shown) if "problem" in shown else _tried(shown["names"], environment, step_s)
+        (shown,) = ask([Question([sys.executable, "-I", "-S", driver.__file__], environment)], step_s, hurried)
+        if "problem" in shown:
+            return _refused(shown)
+        return _tried(shown["names"], environment, step_s, hurried)
     except OSError as error:
         why = f"no process can be started to look for a GPU: {error.strerror}"
         return GpuVerdict((), "no-process", why, "free some memory, or raise the limit on processes")
@@ -66,11 +81,14 @@ def _here() -> driver.Answer | None:
     return None
 
 
-def _tried(names: Sequence[str], environment: Mapping[str, str], step_s: float) -> GpuVerdict:
+def _tried(
+    names: Sequence[str], environment: Mapping[str, str], step_s: float, hurried: Callable[[], bool]
+) -> GpuVerdict:
     """Every GPU that the driver shows, tried by a process of its own; all at the same time."""
     selectors = _selectors(len(names), environment.get(_ONLY))
     command = children.command("harvester.decode.trial")
-    answers = ask([Question(command, {**environment, _ONLY: selector}) for selector in selectors], step_s)
+    questions = [Question(command, {**environment, _ONLY: selector}) for selector in selectors]
+    answers = ask(questions, step_s, hurried)
     devices, refusals = [], []
     for selector, name, answer in zip(selectors, map(printable, names), answers, strict=False):
         if "problem" in answer:

@@ -46,8 +46,16 @@ class GpuGone(Exception):
 class Gpu:
     """One GPU and its worker, which is started when it is first needed. Thread-safe."""
 
-    def __init__(self, device: GpuDevice, lanes: int, held_bytes: int, fallbacks: Fallbacks) -> None:
+    def __init__(
+        self,
+        device: GpuDevice,
+        lanes: int,
+        held_bytes: int,
+        fallbacks: Fallbacks,
+        hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.device = device
+        self._hurried = hurried
         self._lanes = lanes
         self._held_bytes = held_bytes
         self._fallbacks = fallbacks
@@ -69,7 +77,7 @@ class Gpu:
                 if self.gone:
                     raise GpuGone
                 try:
-                    self._worker = Worker(self.device.selector, self._lanes, self._held_bytes)
+                    self._worker = Worker(self.device.selector, self._lanes, self._held_bytes, self._hurried)
                 except WorkerLost as lost:
                     self._note(f"its worker does not start ({lost})")
                 else:
@@ -92,7 +100,8 @@ class Gpu:
         """``worker`` does not answer any more. Told by each thread that waited for it; the first counts."""
         with self._lock:
             if worker is self._worker:
-                worker.wait()
+                if not why:  # it ends by itself: a moment, and it can be told how
+                    worker.wait()
                 self._end(f"its worker was lost ({why or worker.how_it_ended()})")
 
     def close(self) -> None:
@@ -239,13 +248,17 @@ class GpuDecoder:
 
 
 def gpu_backend(
-    settings: config.Decode, times: StageTimes | None, verdict: GpuVerdict, held_bytes: int
+    settings: config.Decode,
+    times: StageTimes | None,
+    verdict: GpuVerdict,
+    held_bytes: int,
+    hurried: Callable[[], bool] = lambda: False,
 ) -> Backend:
     """Decoding on the GPUs of ``verdict``; with the CPU beside them unless they are forced."""
     from harvester.decode import cpu
 
     fallbacks, times = Fallbacks(), times or StageTimes()
-    gpus = Gpus(tuple(Gpu(device, _lanes(device), held_bytes, fallbacks) for device in verdict.devices))
+    gpus = Gpus(tuple(Gpu(device, _lanes(device), held_bytes, fallbacks, hurried) for device in verdict.devices))
     forced = settings.backend == NAME
 
     def make() -> GpuDecoder:

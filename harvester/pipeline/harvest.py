@@ -126,20 +126,29 @@ class Harvest:
         entries = [store.sink.label(category) for category in categories]  # label ids in the order asked
         if all(books.met for books in self.result.books.values()):
             return self.result
-        backend = await self._open_backend()
+        try:
+            backend = await self.stop.or_stopped(self._open_backend())
+        except Stopped:
+            return self.result
         executor = ThreadPoolExecutor(backend.threads, thread_name_prefix="decode")
         try:
             await self._harvest(store, request, entries, backend, executor)
         finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+            # its threads may wait for a GPU that hangs; a signal must be heard meanwhile
+            await asyncio.to_thread(executor.shutdown, wait=True, cancel_futures=True)
             self._close_backend(backend)
             self._recount(store.ledger)
         return self.result
 
     async def _open_backend(self) -> Backend:
         """What decodes in this run. A driver or a process may take its time: others go on meanwhile."""
-        held_bytes = self._config.fetch.window_mb << 20
-        backend = await asyncio.to_thread(open_backend, self._config.decode, self.times, held_bytes=held_bytes)
+        backend = await asyncio.to_thread(
+            open_backend,
+            self._config.decode,
+            self.times,
+            held_bytes=self._config.fetch.window_mb << 20,
+            hurried=self.stop.hurried,
+        )
         self.result.decoder = str(backend.choice)
         self._tell(f"decoder {backend.choice}")
         return backend

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.decode.probe import probe
+from harvester.decode import probe
 from tests import fakes
 from tests.conftest import program
 
@@ -38,6 +38,6 @@ def machine(driver_files: Path, **machine: object) -> Iterator[None]:
             patch.setenv(name, value)
         patch.setenv("LD_LIBRARY_PATH", str(driver_files))
         patch.syspath_prepend(str(fakes.FOLDER))
-        probe.cache_clear()
+        probe.forget()
         yield
-        probe.cache_clear()
+        probe.forget()

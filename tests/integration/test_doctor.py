@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from harvester.decode.probe import probe
+from harvester.decode import probe
 from tests.fakes.driver import PARTS, build, machine
 from tests.integration.commands import Commands, Ended
 
 
 @pytest.fixture(autouse=True)
 def looked_for_anew() -> None:
-    probe.cache_clear()
+    probe.forget()
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_the_text_has_the_fix_below(doctor: Callable[..., Ended], no_gpu: Path) 
 def test_no_gpu_is_looked_for_when_the_cpu_is_forced(doctor: Callable[..., Ended], driver_files: Path) -> None:
     with machine(driver_files):
         ended = doctor("--json", HARVESTER_DECODE_BACKEND="cpu")
-        assert probe.cache_info().misses == 0
+        assert not probe._found
     assert ended.code == 0 and list(checks(ended)) == ["decoder"]
     assert "forced" in checks(ended)["decoder"]["detail"] and checks(ended)["decoder"]["fix"] == ""
 

@@ -7,8 +7,11 @@ What is the same here is what harvester does with the pictures; that a real GPU 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -20,6 +23,8 @@ import pytest
 import harvester
 from harvester.cli import main
 from harvester.config import load
+from harvester.decode import lanes
+from harvester.pipeline import stopping
 from harvester.sandbox import SandboxServer
 from tests.fakes.driver import machine
 from tests.integration.commands import QUICK, Commands
@@ -172,6 +177,59 @@ def test_forced_a_gpu_that_is_lost_twice_ends_the_run_and_charges_nothing(
     again = commands(*wanted(out), **CPU)
     assert (again.code, again.json["failed"]) == (0, {})
     assert frames_and_images(out) == frames_and_images(by_cpu)
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Sends this process SIGINT once what it is given says so."""
+    monkeypatch.setattr(stopping, "PATIENCE_S", 0.05)
+    with ExitStack() as stack:
+
+        def once(so: Callable[[], bool]) -> None:
+            ended = threading.Event()
+
+            def watch() -> None:
+                while not so() and not ended.wait(0.05):
+                    pass
+                if not ended.is_set():
+                    os.kill(os.getpid(), signal.SIGINT)
+
+            thread = threading.Thread(target=watch)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(ended.set)
+
+        yield once
+
+
+def test_a_signal_does_not_wait_for_a_gpu_that_hangs(
+    gpu: Having,
+    commands: Commands,
+    by_cpu: Path,
+    tmp_path: Path,
+    interrupted: Callable[[Callable[[], bool]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(lanes, "ANSWER_S", 3600.0)
+    gpu(hang_at="2-", notes=tmp_path)  # the probe's decodes one picture
+    interrupted(lambda: decodes(tmp_path) > 1)
+    ended = commands(*wanted(out))
+    assert ended.code == 130, ended.err
+    again = commands(*wanted(out), **CPU)
+    assert again.code == 0 and frames_and_images(out) == frames_and_images(by_cpu)
+
+
+def test_a_signal_does_not_wait_for_a_driver_that_hangs(
+    gpu: Having,
+    commands: Commands,
+    tmp_path: Path,
+    interrupted: Callable[[Callable[[], bool]], None],
+) -> None:
+    gpu(cuinit="hang")
+    interrupted((tmp_path / "out" / "classes.json").exists)
+    ended = commands(*wanted(tmp_path / "out"))
+    assert (ended.code, ended.json["decoder"], ended.json["status"]) == (130, "", "interrupted"), ended.err
 
 
 def test_what_went_to_the_cpu_is_in_the_summary(gpu: Having, commands: Commands, tmp_path: Path) -> None:

@@ -165,6 +165,8 @@ class PyNvDecoder:
     def _happenings(self) -> int:
         """Count this call, and let happen what the test wants to happen at it."""
         call = _machine.note("decodes", self._gpu, self._codec)
+        if _machine.happens("HANG", call):
+            threading.Event().wait()
         if _machine.happens("EXIT", call):
             fatal("CUDA_ERROR_UNKNOWN")
         if _machine.happens("FAIL", call):

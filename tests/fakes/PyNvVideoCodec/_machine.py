@@ -10,6 +10,7 @@
 ``FAKE_NVDEC_SESSIONS``  decoders of a process that fit into memory (34).
 ``FAKE_NVDEC_FAIL_AT``   which calls of Decode raise: "3", "3,7", "5-" or "2-4", counted from 1.
 ``FAKE_NVDEC_EXIT_AT``   which calls of Decode end the process by exit(1).
+``FAKE_NVDEC_HANG_AT``   which calls of Decode never return.
 ``FAKE_NVDEC_HURT_AT``   which calls of Decode print that the picture has an error, however good it is.
 ``FAKE_NVDEC_WRONG_AT``  which calls of Decode give a wrong picture and tell nobody.
 ``FAKE_NVDEC_DEAF``      1: damage that libavcodec notices is not printed either.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harvester.decode.asking import Question, ask
+from harvester.errors import MachineError
 
 LIMIT_S = 60.0
 
@@ -70,6 +71,15 @@ def test_one_that_hangs_is_ended_and_others_are_heard() -> None:
     pid = int(answers[1]["why"].rsplit(" ", 1)[1])
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_nobody_who_must_end_waits_for_one_that_hangs(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    code = f"import time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(99)"
+    with pytest.raises(MachineError):
+        ask([question(code)], 3600.0, told.exists)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
 
 
 def test_nothing_stays_open_and_no_process_is_left() -> None:

@@ -17,6 +17,7 @@ from harvester.decode import children, driver, trial
 from harvester.decode.asking import Question, ask
 from harvester.decode.devices import GpuVerdict
 from harvester.decode.probe import examine, probe
+from harvester.errors import MachineError
 from harvester.model import Codec
 from tests.fakes.driver import PARTS, build, machine
 
@@ -286,6 +287,15 @@ def test_the_verdict_is_found_once(driver_files: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv("FAKE_NVDEC_GPUS", "0")
         assert probe() is first and first.usable
         assert not examine(os.environ).usable
+
+
+def test_what_nobody_waited_for_is_no_verdict(driver_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with machine(driver_files):
+        monkeypatch.setenv("FAKE_NVDEC_CUINIT", "hang")
+        with pytest.raises(MachineError):
+            probe(lambda: True)
+        monkeypatch.delenv("FAKE_NVDEC_CUINIT")
+        assert probe().usable
 
 
 def test_this_process_loads_nothing_of_it(driver_files: Path) -> None:

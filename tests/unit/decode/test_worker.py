@@ -36,9 +36,14 @@ def start(machine: Callable[..., None]) -> Iterator[Start]:
     """Starts workers; keywords: settings of the fake."""
     with ExitStack() as stack:
 
-        def started(count: int = 2, held_bytes: int = ROOM, **settings: object) -> Worker:
+        def started(
+            count: int = 2,
+            held_bytes: int = ROOM,
+            hurried: Callable[[], bool] = lambda: False,
+            **settings: object,
+        ) -> Worker:
             machine(**settings)
-            worker = Worker("0", count, held_bytes)
+            worker = Worker("0", count, held_bytes, hurried)
             stack.callback(worker.end)
             return worker
 
@@ -235,6 +240,45 @@ def test_one_that_hangs_is_lost(start: Start, unit: AccessUnit, monkeypatch: pyt
         worker.look(unit)
     worker.end()
     assert gone(worker.pid)
+
+
+def test_one_that_stops_in_the_middle_of_an_answer_is_lost(
+    start: Start, unit: AccessUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "REST_S", 1)
+    half = "import os, sys, json; told = json.loads(sys.argv[1]); "
+    half += "from multiprocessing.connection import Connection; from harvester.decode.wire import Hello; "
+    half += "control = Connection(told['control']); control.send(Hello()); os.read(told['lanes'][0][0], 4096); "
+    half += "os.write(told['lanes'][0][0], b'\\0\\0\\1'); os.read(told['control'], 1)"
+    path = f"import sys; sys.path[:] = {sys.path!r}; "
+    monkeypatch.setattr(lanes.children, "command", lambda _, told: [sys.executable, "-c", path + half, told])
+    worker = start(1)
+    with pytest.raises(WorkerLost, match="beginning"):
+        worker.look(unit)
+
+
+def test_who_must_end_does_not_wait_for_one_that_hangs(
+    start: Start, unit: AccessUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry = threading.Event()
+    worker = start(hurried=hurry.is_set)
+    measured(worker, unit)
+    hurry.set()
+    measured(worker, unit)  # what answers is heard
+    monkeypatch.setattr(lanes, "ANSWER_S", 3600.0)
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerLost, match="no answer"):
+        worker.look(unit)
+
+
+def test_who_must_end_does_not_wait_for_one_that_hangs_at_its_start(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(3600)"]
+    monkeypatch.setattr(lanes.children, "command", lambda *_: hanging)
+    monkeypatch.setattr(lanes, "START_S", 3600.0)
+    with pytest.raises(WorkerLost, match="not started"):
+        start(hurried=lambda: True)
 
 
 def test_a_ctrl_c_meant_for_the_run_does_not_end_it(start: Start, unit: AccessUnit) -> None:
