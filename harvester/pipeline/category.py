@@ -226,7 +226,9 @@ class CategoryWalk:
     async def _hand_over(self, ruling: Ruling) -> None:
         if ruling.measured is not None:
             self._stage.window.met(ruling.measured.look.nbytes)
-        await self._stage.publisher.put(asyncio.ensure_future(self._finish(ruling)))
+        finishing = asyncio.create_task(self._finish(ruling))
+        finishing.add_done_callback(_heard)
+        await self._stage.publisher.put(finishing)
 
     async def _finish(self, ruling: Ruling) -> Decision:
         """Encode a kept picture; its slot is free when its planes are."""
@@ -261,3 +263,9 @@ class CategoryWalk:
         await asyncio.gather(item.task, return_exceptions=True)
         item.turn.end()
         await self._stage.window.release()
+
+
+def _heard(task: asyncio.Task[Decision]) -> None:
+    """The publisher raises the first error; those of the pictures behind it need no traceback."""
+    if not task.cancelled():
+        task.exception()

@@ -6,13 +6,14 @@ What is the same here is what harvester does with the pictures; that a real GPU 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +25,10 @@ import harvester
 from harvester.cli import main
 from harvester.config import load
 from harvester.decode import lanes
+from harvester.errors import MachineError
 from harvester.pipeline import stopping
+from harvester.pipeline.deciding import Judge
+from harvester.pipeline.sinks import Decision
 from harvester.sandbox import SandboxServer
 from tests.fakes.driver import machine
 from tests.integration.commands import QUICK, Commands
@@ -177,6 +181,24 @@ def test_forced_a_gpu_that_is_lost_twice_ends_the_run_and_charges_nothing(
     again = commands(*wanted(out), **CPU)
     assert (again.code, again.json["failed"]) == (0, {})
     assert frames_and_images(out) == frames_and_images(by_cpu)
+
+
+def test_many_pictures_that_cannot_be_had_are_one_error(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when a GPU is lost with all the pictures it held."""
+    waiting = threading.Barrier(2)
+
+    def lost(*_: object) -> Decision:
+        with suppress(threading.BrokenBarrierError):
+            waiting.wait(5)  # two at least
+        raise MachineError("no GPU is left", reason="gpu-lost")
+
+    monkeypatch.setattr(Judge, "finish", lost)
+    ended = commands(*wanted(tmp_path / "out"), HARVESTER_DECODE_THREADS="4", **CPU)
+    check_refused(ended, 6, "no GPU is left")
+    gc.collect()
+    assert "never retrieved" not in ended.err + capsys.readouterr().err
 
 
 @pytest.fixture
