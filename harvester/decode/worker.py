@@ -29,7 +29,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from harvester.decode import cuda, keyframe, nvdec
+from harvester.decode import cuda, driver, keyframe, nvdec
 from harvester.decode.printed import Printed
 from harvester.decode.wire import Answer, Decode, Failed, Give, Given, Hello, Measured, Question
 from harvester.errors import MediaError
@@ -229,6 +229,7 @@ class Lane:
 def main() -> None:
     """``python -m harvester.decode.worker JSON``, with descriptors as :mod:`harvester.decode.lanes` says."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.alarm(driver.LIFE_S)  # until it listens, should the driver hang and nobody be left to end it
     told = json.loads(sys.argv[1])
     control = Connection(told["control"])
     shared = Shared(Held(told["held_bytes"]), Printed())
@@ -245,8 +246,9 @@ def main() -> None:
     for lane in lanes:
         threading.Thread(target=lane.serve, daemon=True).start()
     note = f"pictures are measured on the host: {why_not}" if why_not and cuda.installed() else ""
-    control.send(Hello(note=note))
+    signal.alarm(0)
     try:
+        control.send(Hello(note=note))
         control.recv()
     except (EOFError, OSError):
         os._exit(0)  # without the library's own end: it may be in the middle of a picture

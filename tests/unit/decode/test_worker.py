@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -294,6 +295,26 @@ def test_nothing_is_left_open(start: Start, unit: AccessUnit) -> None:
     measured(worker, unit)
     worker.end()
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+HANGING = """
+import time
+from harvester.decode import driver, worker
+
+driver.LIFE_S = 1
+worker.refusal = lambda: time.sleep(99)
+worker.main()
+"""
+
+
+def test_one_that_hangs_at_its_start_ends_without_its_parent_too() -> None:
+    mine, control = socket.socketpair()
+    with mine, control:
+        told = {"control": control.fileno(), "lanes": [], "held_bytes": 0, "decoders": 1}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", HANGING, json.dumps(told)]
+        ended = subprocess.run(command, env=environment, pass_fds=[control.fileno()], check=False)
+    assert ended.returncode == -signal.SIGALRM
 
 
 PARENT = """
