@@ -213,7 +213,7 @@ def content(root: Path) -> Content:
             numbers.append(row["pass_id"])
         names = ("category_id", "kind", "source_id", "k", "offset_s", "phash", "verdict", "reason", "sha256")
         gone = left[row["seq"]]["reason"] if row["seq"] in left else ""
-        decisions.append((numbers.index(row["pass_id"]), *_rank(row), *(row[name] for name in names), gone))
+        decisions.append((numbers.index(row["pass_id"]), *_rank(row), gone, *(row[name] for name in names)))
     assert len(set(frames)) == len(frames)
     return Content(frozenset(frames), Counter(decisions))
 
