@@ -46,6 +46,7 @@ class CategoryBooks:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)  # frames of any run that left in this one
     outages: int = 0
     unwritten: int = 0
     note: str = ""
@@ -86,6 +87,11 @@ class CategoryBooks:
         else:
             self.failed[reason] += n
             self.outages += n * (due and is_outage(reason))
+
+    def remove(self, removed: Counter[str]) -> None:
+        """Enter what has left in this run so far."""
+        self.total += self.removed.total() - removed.total()
+        self.removed = removed
 
     def forget_decisions(self, committed: int) -> None:
         """Back to where the run began, to count again what is committed: ``committed`` outcomes."""

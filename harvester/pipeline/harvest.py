@@ -19,6 +19,7 @@ from harvester.model import Category, Source
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
 from harvester.pipeline.deciding import Judge
 from harvester.pipeline.gone import SecondLook
+from harvester.pipeline.leaving import Gate, enter_removed
 from harvester.pipeline.listing import Found, Lister, Request, find_categories, scope_key
 from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
@@ -171,6 +172,7 @@ class Harvest:
             books.forget_decisions(committed.get(category_id, 0))
         for category_id, verdict, reason, due, n in ledger.decided_in(self._run_id):
             self.result.books[category_id].count(verdict, reason, due=due, n=n)
+        enter_removed(ledger, self._run_id, self.result.books)
 
     async def _harvest(
         self,
@@ -233,6 +235,7 @@ class Harvest:
         """Work on the categories, a few at once, in the order asked: on what each lists, then on what others hold.
 
         A VOD may show more than it is listed for; which VODs those are is known once all that is listed is done.
+        What leaves after that makes room for more: until nothing leaves, or no room is left to fill.
         """
         turn = asyncio.Semaphore(CATEGORIES_AT_ONCE)
         categories = [books.category for books in self.result.books.values()]
@@ -243,20 +246,27 @@ class Harvest:
                 await self._category(stage, store, entry, request, self.result.books[category.id], find=find)
                 await stage.publisher.after_all(_nothing)  # what follows looks at what was decided
 
-        for find in (self._list, _elsewhere):
-            async with asyncio.TaskGroup() as group:
-                for category, entry in zip(categories, entries, strict=True):
-                    group.create_task(one(category, entry, find))
+        dataset, clock = store.sink.dataset, self._outside.clock
+        gate = Gate(self._run_id, store.ledger, dataset, stage.publisher, clock, self.rules.radius)
+        again = True
+        while again:
+            for find in (self._list, _elsewhere):
+                async with asyncio.TaskGroup() as group:
+                    for category, entry in zip(categories, entries, strict=True):
+                        group.create_task(one(category, entry, find))
+            again = not stage.bounds.check() and await gate.pass_through(self.result.books)
 
     async def _judge(self, store: Store, category: Category, entry: ClassEntry) -> Judge:
         anchors = await asyncio.to_thread(open_index, store.ledger, store.index, category.id)
-        fold = CategoryFold(self.rules, anchors, store.ledger.kept_by_broadcaster(category.id))
+        ledger = store.ledger
+        kept, left = ledger.kept_by_broadcaster(category.id), ledger.left_of(category.id)
+        fold = CategoryFold(self.rules, anchors, kept, left)
         return Judge(
             run_id=self._run_id,
             category=category,
             entry=entry,
             fold=fold,
-            ledger=store.ledger,
+            ledger=ledger,
             sink=store.sink,
             clock=self._outside.clock,
             times=self.times,
@@ -273,7 +283,7 @@ class Harvest:
         """
         category, judge = books.category, None
         scope = scope_key(self._config.discover, request)
-        listed = find == self._list and (category.id, scope) in self._resumed
+        listed = find == self._list and ((category.id, scope) in self._resumed or bool(books.listed))
         while not books.met and not stage.bounds.check():
             open_pass = stage.ledger.open_pass(category.id, scope)
             if open_pass is None:

@@ -66,6 +66,8 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool =
         ledger = Ledger(dataset.paths.state / LEDGER_FILE)
         try:
             dataset.recover(ledger.is_kept)
+            if names := ledger.leaving():
+                dataset.remove(names, lambda: None, lambda: ledger.commit_left(clock.now()))
             lost = not ledger.keeps_any()
             if lost:
                 dataset.withdraw_unlisted()

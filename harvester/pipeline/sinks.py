@@ -45,6 +45,11 @@ class Sink(Protocol):
 
     pixels: bool
 
+    @property
+    def dataset(self) -> Dataset | None:
+        """What its frames become part of; None: what is handed on does not come back."""
+        ...
+
     def label(self, category: Category) -> ClassEntry:
         """The category's class, made now if it is new."""
         ...
@@ -72,17 +77,17 @@ class DatasetSink:
     pixels = False
 
     def __init__(self, dataset: Dataset, ledger: Ledger, config: Config) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self._ledger = ledger
         self._config = config.dataset
 
     def label(self, category: Category) -> ClassEntry:
         if self._config.other == "on" and not is_game(category):
-            return self._dataset.classes.register_other()
-        return self._dataset.classes.register(category)
+            return self.dataset.classes.register_other()
+        return self.dataset.classes.register(category)
 
     def split(self, broadcaster_id: str) -> SplitName:
-        return self._dataset.classes.split_of(broadcaster_id)
+        return self.dataset.classes.split_of(broadcaster_id)
 
     def render(self, picture: Picture) -> Rendered:
         settings = self._config
@@ -92,12 +97,12 @@ class DatasetSink:
         outcomes = [decision.outcome for decision in decisions]
         images = [(decision.frame, decision.jpeg) for decision in decisions if decision.frame is not None]
         if images:
-            self._dataset.publish(images, lambda: self._ledger.commit(outcomes))
+            self.dataset.publish(images, lambda: self._ledger.commit(outcomes))
         else:
             self._ledger.commit(outcomes)
 
     def finish(self) -> None:
-        if not self._dataset.complete():
+        if not self.dataset.complete():
             _log.warning("stopped before the newest frames were listed in the metadata: the next run lists them")
 
 
@@ -105,6 +110,7 @@ class FrameSink:
     """Hands every kept frame to ``deliver`` with its pixels; nothing is written."""
 
     pixels = True
+    dataset = None
 
     def __init__(self, ledger: Ledger, config: Config, deliver: Callable[[Frame], None]) -> None:
         self._ledger = ledger

@@ -42,6 +42,7 @@ def conclude(
     stopped = (f"stopped: {ending.stop.reason}",) if ending.stop.asked else ()
     dropped = sum((entry.dropped for entry in books), Counter[str]())
     failed = sum((entry.failed for entry in books), Counter[str]())
+    removed = sum((entry.removed for entry in books), Counter[str]())
     kept, pending = sum(entry.kept for entry in books), sum(entry.pending for entry in books)
     return RunReport(
         run_id=ending.run_id,
@@ -55,6 +56,7 @@ def conclude(
         pending=pending,
         dropped=dropped,
         failed=failed,
+        removed=removed,
         categories={entry.category.id: _category(entry) for entry in books},
         requests={kind.value: count for kind, count in ending.traffic.requests.items()},
         bytes={kind.value: count for kind, count in ending.traffic.bytes.items()},
@@ -120,6 +122,7 @@ def _category(entry: CategoryBooks) -> CategoryReport:
         target=entry.target,
         dropped=dict(entry.dropped),
         failed=dict(entry.failed),
+        removed=dict(entry.removed),
         pending=entry.pending,
         note=entry.note,
         listed=entry.listed,

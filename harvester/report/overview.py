@@ -61,7 +61,8 @@ def overview_text(facts: DatasetOverview, root: Path) -> str:
             f"  {printable(entry.name, NAME_CHARS)} ({entry.category_id}): {entry.frames} frames of"
             f" {entry.broadcasters} broadcasters; {where}"
         )
-        for title, counts in (("dropped", entry.dropped), ("failed", entry.failed)):
+        told = (("dropped", entry.dropped), ("failed", entry.failed), ("removed", entry.removed))
+        for title, counts in told:
             if counts:
                 lines.append(f"    {title}: {_counts(counts)}")
     lines += [_run_line(run) for run in facts.runs[:RUNS_SHOWN]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,17 +18,18 @@ from numpy.typing import NDArray
 
 from harvester.model import Category, Frame, Rank
 from harvester.store.database import Database
-from harvester.store.passes import Passes
 from harvester.store.records import Outcome, outcome_row
+from harvester.store.removals import Removals
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 #: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
 #: one whole part, to be found out about when it is opened again. Version 2 lacked indexes: a row of outcomes is
 #: two pages, so that whatever looks at all of a category, a run or a pass must find its columns in an index.
-#: Version 3 knew no labels: there every part that has been open is what its source was listed as.
+#: Version 3 knew no labels: there every part that has been open is what its source was listed as. Of version 4
+#: nothing has left.
 MIGRATIONS = {
     1: """
     ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
@@ -74,6 +74,16 @@ MIGRATIONS = {
     ) WITHOUT ROWID;
     CREATE INDEX passes_of_category ON passes (category_id, scope)
     """,
+    4: """
+    CREATE TABLE barriers (
+        number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, through_seq INTEGER NOT NULL, decided_at TEXT NOT NULL
+    );
+    CREATE TABLE removals (
+        seq INTEGER PRIMARY KEY, barrier INTEGER NOT NULL, category_id TEXT NOT NULL, reason TEXT NOT NULL,
+        left_at TEXT
+    );
+    CREATE INDEX outcomes_of_broadcaster ON outcomes (broadcaster_id) WHERE phash IS NOT NULL
+    """,
 }
 
 #: Condition for kept outcomes that an index of names answers: they are those that name a file.
@@ -96,7 +106,7 @@ class AnchorMark(NamedTuple):
     decided_at: str
 
 
-class Ledger(Passes):
+class Ledger(Removals):
     """Open ledger; also ``Ledger(None)`` in memory, for harvests that write nothing."""
 
     def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
@@ -175,21 +185,17 @@ class Ledger(Passes):
             self._insert_outcomes(outcomes)
 
     def is_kept(self, file_name: str) -> bool:
-        """True if a committed outcome keeps the image of that name."""
+        """True if a committed outcome keeps the image of that name, or did before it left."""
         return bool(
             self._database.one("SELECT 1 FROM outcomes WHERE file_name = ? AND verdict = 'kept'", file_name)
         )
-
-    def kept_files(self) -> set[str]:
-        """Names of all images the ledger keeps."""
-        return {name for (name,) in self._database.rows(f"SELECT file_name FROM outcomes WHERE {_KEPT}")}
 
     def keeps_any(self) -> bool:
         """True if the ledger keeps an image."""
         return self._database.one(f"SELECT 1 FROM outcomes WHERE {_KEPT} LIMIT 1") is not None
 
     def kept_among(self, file_names: Collection[str]) -> set[str]:
-        """Those of ``file_names`` that the ledger keeps."""
+        """Those of ``file_names`` that the ledger keeps, or kept before they left."""
         rows = self._database.rows(
             f"SELECT file_name FROM outcomes WHERE {_KEPT} AND file_name IN (SELECT value FROM json_each(?))",
             json.dumps(sorted(file_names)),
@@ -226,7 +232,8 @@ class Ledger(Passes):
     def anchors(
         self, category_id: str | None, after: int | None = None
     ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Hashes (uint64) and keys (seq) of kept frames, in order of decision: of a category, or of all (None).
+        """Hashes (uint64) and keys (seq) of kept frames, also those that left later, in order of decision: of a
+        category, or of all (None).
 
         ``after``: only of later decisions than that.
         """
@@ -249,18 +256,6 @@ class Ledger(Passes):
             f"SELECT phash, run_id, decided_at FROM outcomes WHERE {scope} AND seq = ?", *arguments, seq
         )
         return AnchorMark(seq, count, *(last[0] if last else (0, "", "")))
-
-    def kept_by_broadcaster(self, category_id: str) -> Counter[str]:
-        """Kept frames of the category by broadcaster id."""
-        return Counter(
-            dict(
-                self._database.rows(
-                    "SELECT broadcaster_id, count(*) FROM outcomes WHERE category_id = ? AND verdict = 'kept'"
-                    " GROUP BY broadcaster_id",
-                    category_id,
-                )
-            )
-        )
 
     def totals(self, category_id: str) -> dict[tuple[str, str], int]:
         """Outcomes of the category so far, by (verdict, reason)."""
@@ -291,15 +286,6 @@ class Ledger(Passes):
         """How many outcomes a run has committed, by category id."""
         query = "SELECT category_id, count(*) FROM outcomes WHERE run_id = ? GROUP BY category_id"
         return dict(self._database.rows(query, run_id))
-
-    def kept_count(self, category_id: str) -> int:
-        """Kept frames of the category."""
-        return int(
-            self._database.one(
-                "SELECT count(*) FROM outcomes WHERE category_id = ? AND verdict = 'kept'", category_id
-            )
-            or 0
-        )
 
     def ranks(self) -> Iterator[dict[str, Any]]:
         """Number and rank of every committed outcome, pass by pass in order of decision."""

@@ -24,6 +24,7 @@ class CategoryOverview:
     sources: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
     categories = []
     for entry in dataset.classes:
         totals = sum((Counter(ledger.totals(id_)) for id_ in shown[entry.label_id]), Counter[tuple[str, str]]())
+        removed = sum((ledger.removed_of(id_) for id_ in shown[entry.label_id]), Counter[str]())
         mine = _of(splits, entry.label_id)
         categories.append(
             CategoryOverview(
@@ -60,6 +62,7 @@ def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
                 sources=_of(sources, entry.label_id),
                 dropped=_reasons(totals, "dropped"),
                 failed=_reasons(totals, "failed"),
+                removed=dict(sorted(removed.items())),
             )
         )
     return DatasetOverview(tuple(categories), tuple(ledger.runs()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from harvester.config import Filter
 from harvester.model import SPLITS
+from harvester.store.barrier import leaving
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
+from harvester.store.removals import Barrier
 from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import unpack
@@ -89,7 +92,10 @@ def replay(ledger: Ledger) -> Iterator[Finding]:
     """Fold the stored measurements again; every stored verdict must come out (invariant I3)."""
     rules = {run_id: _rules(record) for run_id, record in ledger.rules_of_runs().items()}
     folds: dict[str, CategoryFold] = {}
+    barriers = deque(ledger.barriers())
     for row in ledger.decisions():
+        while barriers and barriers[0][0].through < row["seq"]:
+            yield from _left_again(ledger, *barriers.popleft(), rules, folds)
         fold = folds.get(row["category_id"])
         if fold is None:
             fold = folds[row["category_id"]] = _empty_fold()
@@ -100,6 +106,22 @@ def replay(ledger: Ledger) -> Iterator[Finding]:
             yield Finding(
                 "replay", f"decision {row['seq']} is stored as {stored}, its measurement says {expected}"
             )
+    for barrier, run_id in barriers:
+        yield from _left_again(ledger, barrier, run_id, rules, folds)
+
+
+def _left_again(
+    ledger: Ledger, barrier: Barrier, run_id: str, rules: Mapping[str, Rules], folds: Mapping[str, CategoryFold]
+) -> Iterator[Finding]:
+    """Let go again what left at a barrier; all sightings up to it must say the same."""
+    stored = ledger.left_at(barrier.number)
+    expected = leaving(ledger, barrier, rules[run_id].radius)
+    for seq, (category_id, broadcaster_id, reason) in stored.items():
+        folds[category_id].leave(seq, broadcaster_id, reason)
+        if expected.get(seq) != reason:
+            yield Finding("replay", f"decision {seq} left as {reason}, the sightings say {expected.get(seq)}")
+    for seq in sorted(expected.keys() - stored.keys()):
+        yield Finding("replay", f"decision {seq} has not left, the sightings say {expected[seq]}")
 
 
 def smallest_radius(ledger: Ledger) -> int:

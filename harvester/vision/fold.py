@@ -47,14 +47,19 @@ class Decided:
 
 @dataclass(slots=True)
 class CategoryFold:
-    """State of one category's decisions: the anchors (hashes of kept frames) and counts by broadcaster."""
+    """State of one category's decisions: the anchors (hashes of kept frames) and counts by broadcaster.
+
+    ``left``: anchors whose frames have left the dataset since, by key, with their reasons: what looks like them is
+    dropped for the same.
+    """
 
     rules: Rules
     anchors: HashIndex
     kept_by_broadcaster: Counter[str] = field(default_factory=Counter)
+    left: dict[int, str] = field(default_factory=dict)
 
     def capped(self, broadcaster_id: str) -> bool:
-        """True once no more frames of the broadcaster can be kept; it never becomes False again."""
+        """True once no more frames of the broadcaster can be kept; False again only when frames of it leave."""
         cap = self.rules.max_per_broadcaster
         return bool(cap) and self.kept_by_broadcaster[broadcaster_id] >= cap
 
@@ -73,8 +78,14 @@ class CategoryFold:
         picture_hash = phash(measurement.grid)
         near = self.anchors.nearest(picture_hash, self.rules.radius)
         if near is not None:
-            dropped = Verdict(kept=False, reason=DUPLICATE, scores=verdict.scores)
+            reason = self.left.get(near.key, DUPLICATE)
+            dropped = Verdict(kept=False, reason=reason, scores=verdict.scores)
             return Decided(dropped, picture_hash, near.key, near.distance)
         self.anchors.add(picture_hash, key)
         self.kept_by_broadcaster[broadcaster_id] += 1
         return Decided(verdict, picture_hash)
+
+    def leave(self, key: int, broadcaster_id: str, reason: str) -> None:
+        """The frame of an anchor has left the dataset."""
+        self.left[key] = reason
+        self.kept_by_broadcaster[broadcaster_id] -= 1

@@ -50,6 +50,16 @@ def measure(picture: Picture) -> Measurement:
     )
 
 
+def thumbnail(measurement: Measurement) -> NDArray[np.uint8]:
+    """Mean luma of each tile, rounded down: uint8 (18, 32); a tile without pixels is 0."""
+    down, across = np.arange(TILE_ROWS + 1), np.arange(TILE_COLS + 1)
+    heights = np.diff(down * measurement.height // TILE_ROWS)
+    widths = np.diff(across * measurement.width // TILE_COLS)
+    pixels = np.maximum(1, heights[:, None] * widths[None])
+    means: NDArray[np.uint8] = (measurement.tile_sums // pixels).astype(np.uint8)
+    return means
+
+
 def luma8(picture: Picture) -> _Luma:
     """The luma plane in 8 bits; deeper ones rounded, (y + 2) >> 2 for 10 bits, and clipped."""
     shift = picture.stream.bit_depth - 8

@@ -58,7 +58,9 @@ def check_whole(root: Path) -> None:
     listed = {f"{split}/{row['file_name']}" for split, rows in rows_of(root).items() for row in rows}
     images = {str(path.relative_to(root / "data")) for path in (root / "data").glob("*/*/*")}
     assert images == listed
-    kept = [row["file_name"] for row in outcomes(root) if row["verdict"] == "kept"]
+    left = removed(root)
+    assert not [seq for seq, row in left.items() if row["left_at"] is None], "leaving, and not left"
+    kept = [row["file_name"] for row in outcomes(root) if row["verdict"] == "kept" and row["seq"] not in left]
     assert Counter(kept) == Counter(name.split("/", 1)[1] for name in listed)
     check_prefixes(root)
     looked_at = Counter(
@@ -79,7 +81,10 @@ def check_books(root: Path, report: Mapping[str, Any]) -> None:
     dropped = Counter(row["reason"] for row in rows if row["verdict"] == "dropped")
     failed = Counter(row["reason"] for row in rows if row["verdict"] == "failed")
     assert (by_verdict["kept"], dropped, failed) == (report["kept"], report["dropped"], report["failed"])
-    kept = Counter(row["category_id"] for row in outcomes(root) if row["verdict"] == "kept")
+    left = removed(root)
+    kept = Counter(
+        row["category_id"] for row in outcomes(root) if row["verdict"] == "kept" and row["seq"] not in left
+    )
     assert {category: books["total"] for category, books in report["categories"].items()} == {
         category: kept[category] for category in report["categories"]
     }
@@ -108,6 +113,12 @@ def outcomes(root: Path) -> list[dict[str, Any]]:
     """The ledger's outcomes in the order of their commits."""
     with _ledger(root) as database:
         return [dict(row) for row in database.execute("SELECT * FROM outcomes ORDER BY seq")]
+
+
+def removed(root: Path) -> dict[int, dict[str, Any]]:
+    """The ledger's removals by decision."""
+    with _ledger(root) as database:
+        return {row["seq"]: dict(row) for row in database.execute("SELECT * FROM removals")}
 
 
 def check_prefixes(root: Path) -> None:
@@ -194,13 +205,15 @@ def content(root: Path) -> Content:
             names = ("source_type", "source_id", "offset_s", "phash", "split", "label", "label_id", "file_name")
             frames.append((*(row[name] for name in names), stored))
     passes: dict[str, list[int]] = {}
+    left = removed(root)
     decisions = []
     for row in outcomes(root):
         numbers = passes.setdefault(row["category_id"], [])
         if row["pass_id"] not in numbers:
             numbers.append(row["pass_id"])
         names = ("category_id", "kind", "source_id", "k", "offset_s", "phash", "verdict", "reason", "sha256")
-        decisions.append((numbers.index(row["pass_id"]), *_rank(row), *(row[name] for name in names)))
+        gone = left[row["seq"]]["reason"] if row["seq"] in left else ""
+        decisions.append((numbers.index(row["pass_id"]), *_rank(row), gone, *(row[name] for name in names)))
     assert len(set(frames)) == len(frames)
     return Content(frozenset(frames), Counter(decisions))
 

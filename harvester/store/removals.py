@@ -1,0 +1,251 @@
+"""What has left the dataset after it was kept, in the ledger (invariants §3).
+
+A kept outcome stays as it was decided; a row of ``removals`` says at which *barrier* its image left and why. It is
+leaving from the commit of its barrier on, and has left (``left_at``) once its image is gone. Its hash stays an
+anchor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harvester.model import SourceKind
+from harvester.sampling.labels import confidence
+from harvester.store.passes import Passes
+from harvester.store.records import labels_from
+
+#: Rows with measurements read at a time: some 1.5 MB.
+MEASURED_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """A look at all sightings up to decision ``through``; those up to ``after`` were looked at before."""
+
+    number: int
+    after: int
+    through: int
+
+
+class Sighting(NamedTuple):
+    """A measured picture of a broadcaster. ``source``: what was streamed at once, a clip's VOD if known; ``day``:
+    when that was made (UTC date, "" if unknown); ``phash``: signed."""
+
+    seq: int
+    kept: bool
+    category_id: str
+    source: str
+    day: str
+    phash: int
+
+
+class Removals(Passes):
+    """The part of the ledger that knows what is kept now, and what has left."""
+
+    # -- what is kept now ---------------------------------------------------------------------------------
+
+    def kept_files(self) -> set[str]:
+        """Names of all images the ledger keeps."""
+        rows = self._database.rows(
+            "SELECT file_name FROM outcomes WHERE file_name IS NOT NULL AND seq NOT IN (SELECT seq FROM removals)"
+        )
+        return {name for (name,) in rows}
+
+    def kept_by_broadcaster(self, category_id: str) -> Counter[str]:
+        """Kept frames of the category by broadcaster id."""
+        kept = self._database.rows(
+            "SELECT broadcaster_id, count(*) FROM outcomes WHERE category_id = ? AND verdict = 'kept'"
+            " GROUP BY broadcaster_id",
+            category_id,
+        )
+        left = self._database.rows(
+            "SELECT o.broadcaster_id, count(*) FROM removals r JOIN outcomes o ON o.seq = r.seq"
+            " WHERE r.category_id = ? GROUP BY o.broadcaster_id",
+            category_id,
+        )
+        return Counter(dict(kept)) - Counter(dict(left))
+
+    def kept_count(self, category_id: str) -> int:
+        """Kept frames of the category."""
+        decided = "SELECT count(*) FROM outcomes WHERE category_id = ? AND verdict = 'kept'"
+        return int(self._database.one(decided, category_id) or 0) - self.removed_of(category_id).total()
+
+    # -- what has left ------------------------------------------------------------------------------------
+
+    def removed_of(self, category_id: str) -> Counter[str]:
+        """Frames of the category that have left, by reason."""
+        return self._removed("WHERE category_id = ? GROUP BY reason", category_id)
+
+    def removed_in(self, run_id: str) -> dict[str, Counter[str]]:
+        """Frames that have left in a run, by category id and reason."""
+        rows = self._database.rows(
+            "SELECT r.category_id, r.reason, count(*) FROM removals r JOIN barriers b ON b.number = r.barrier"
+            " WHERE b.run_id = ? GROUP BY r.category_id, r.reason",
+            run_id,
+        )
+        found: dict[str, Counter[str]] = {}
+        for category_id, reason, count in rows:
+            found.setdefault(category_id, Counter())[reason] = count
+        return found
+
+    def _removed(self, which: str, *arguments: Any) -> Counter[str]:
+        return Counter(dict(self._database.rows(f"SELECT reason, count(*) FROM removals {which}", *arguments)))
+
+    def left_of(self, category_id: str) -> dict[int, str]:
+        """Anchors (seq) of the category whose images have left, with their reasons."""
+        rows = self._database.rows("SELECT seq, reason FROM removals WHERE category_id = ?", category_id)
+        return dict(rows)
+
+    def left_before(self, barrier: int) -> set[int]:
+        """Decisions (seq) whose images left at earlier barriers."""
+        return {seq for (seq,) in self._database.rows("SELECT seq FROM removals WHERE barrier < ?", barrier)}
+
+    def left_at(self, barrier: int) -> dict[int, tuple[str, str, str]]:
+        """Category id, broadcaster id and reason of what left at a barrier, by seq."""
+        rows = self._database.rows(
+            "SELECT r.seq, r.category_id, o.broadcaster_id, r.reason FROM removals r"
+            " JOIN outcomes o ON o.seq = r.seq WHERE r.barrier = ?",
+            barrier,
+        )
+        return {seq: tuple(rest) for seq, *rest in rows}
+
+    def leaving(self) -> set[str]:
+        """Names of images that are leaving and may still be there."""
+        rows = self._database.rows(
+            "SELECT o.file_name FROM removals r JOIN outcomes o ON o.seq = r.seq WHERE r.left_at IS NULL"
+        )
+        return {name for (name,) in rows}
+
+    def files_of(self, seqs: Iterable[int]) -> set[str]:
+        """Names of the images of these decisions."""
+        rows = self._database.rows(
+            "SELECT file_name FROM outcomes WHERE seq IN (SELECT value FROM json_each(?))",
+            json.dumps(sorted(seqs)),
+        )
+        return {name for (name,) in rows}
+
+    # -- barriers -----------------------------------------------------------------------------------------
+
+    def barriers(self) -> Iterator[tuple[Barrier, str]]:
+        """All barriers in their order, each with the id of its run."""
+        after = -1
+        for number, through, run_id in self._database.rows(
+            "SELECT number, through_seq, run_id FROM barriers ORDER BY number"
+        ):
+            yield Barrier(number, after, through), run_id
+            after = through
+
+    def next_barrier(self) -> Barrier | None:
+        """The barrier that is due now; None if nothing was decided since the last one."""
+        number, after = self._database.rows(
+            "SELECT coalesce(max(number), 0) + 1, coalesce(max(through_seq), -1) FROM barriers"
+        )[0]
+        through = self._database.one("SELECT max(seq) FROM outcomes")
+        return None if through is None or through <= after else Barrier(number, after, through)
+
+    def commit_barrier(self, barrier: Barrier, run_id: str, now: datetime, reasons: Mapping[int, str]) -> None:
+        """Commit a barrier; the images of the decisions in ``reasons`` are leaving from now on."""
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT INTO barriers VALUES (?, ?, ?, ?)",
+                (barrier.number, run_id, barrier.through, now.isoformat()),
+            )
+            self._database.executemany(
+                "INSERT INTO removals (seq, barrier, category_id, reason)"
+                " SELECT seq, ?2, category_id, ?3 FROM outcomes WHERE seq = ?1",
+                [(seq, barrier.number, reason) for seq, reason in sorted(reasons.items())],
+            )
+
+    def commit_left(self, now: datetime) -> None:
+        """The images of all that was leaving are gone."""
+        with self._database.transaction():
+            self._database.execute("UPDATE removals SET left_at = ? WHERE left_at IS NULL", (now.isoformat(),))
+
+    # -- sightings ----------------------------------------------------------------------------------------
+
+    def label_of(self, category_id: str) -> str:
+        """What the images of a category are named after: several categories may share a label."""
+        name = self._database.one(
+            "SELECT file_name FROM outcomes WHERE category_id = ? AND verdict = 'kept' LIMIT 1", category_id
+        )
+        return category_id if name is None else str(name).partition("/")[0]
+
+    def seen_categories(self) -> list[str]:
+        """All categories of which anything was decided."""
+        found, last = [], ""
+        query = "SELECT min(category_id) FROM outcomes WHERE category_id > ?"
+        while (category_id := self._database.one(query, last)) is not None:
+            found.append(last := category_id)
+        return found
+
+    def broadcasters_seen(self, barrier: Barrier) -> list[str]:
+        """Broadcasters with sightings that no earlier barrier knew."""
+        rows = self._database.rows(
+            "SELECT DISTINCT broadcaster_id FROM outcomes WHERE seq > ? AND seq <= ? AND phash IS NOT NULL"
+            " ORDER BY broadcaster_id",
+            barrier.after,
+            barrier.through,
+        )
+        return [broadcaster_id for (broadcaster_id,) in rows]
+
+    def sightings_of(self, broadcaster_id: str, through: int) -> list[Sighting]:
+        """All sightings of a broadcaster, in an order that does not depend on when they were decided."""
+        rows = self._database.rows(
+            "SELECT o.seq, o.verdict = 'kept', o.category_id, coalesce(json_extract(s.record, '$.video_id'),"
+            " o.source_id), coalesce(substr(json_extract(s.record, '$.created_at'), 1, 10), ''), o.phash"
+            " FROM outcomes o LEFT JOIN sources s ON s.category_id = o.category_id AND s.kind = o.kind"
+            " AND s.id = o.source_id WHERE o.broadcaster_id = ? AND o.phash IS NOT NULL"
+            " AND o.measurement IS NOT NULL AND o.seq <= ?"
+            " ORDER BY o.category_id, o.kind, o.source_id, o.k, o.offset_s",
+            broadcaster_id,
+            through,
+        )
+        return [Sighting(seq, bool(kept), *rest) for seq, kept, *rest in rows]
+
+    def measurements(self, seqs: Sequence[int]) -> Iterator[bytes]:
+        """The packed measurements of these decisions, in this order."""
+        for at in range(0, len(seqs), MEASURED_AT_ONCE):
+            wanted = seqs[at : at + MEASURED_AT_ONCE]
+            query = "SELECT seq, measurement FROM outcomes WHERE seq IN (SELECT value FROM json_each(?))"
+            found = dict(self._database.rows(query, json.dumps(wanted)))
+            yield from (found[seq] for seq in wanted)
+
+    def hashes_elsewhere(self, categories: Sequence[str], broadcaster_id: str, through: int) -> NDArray[np.uint64]:
+        """Hashes of all sightings of these categories at other broadcasters."""
+        rows = self._database.rows(
+            "SELECT phash FROM outcomes INDEXED BY outcomes_of_category WHERE category_id IN"
+            " (SELECT value FROM json_each(?)) AND phash IS NOT NULL AND broadcaster_id <> ? AND seq <= ?",
+            json.dumps(list(categories)),
+            broadcaster_id,
+            through,
+        )
+        return np.array(rows, np.int64).reshape(-1).view(np.uint64)
+
+    def confidence_of(self, seq: int) -> float:
+        """How sure the label of a decision is; of one that nothing is known of, as sure as a listing."""
+        row = self._database.rows(
+            "SELECT category_id, kind, source_id, k, offset_s FROM outcomes WHERE seq = ?", seq
+        )[0]
+        category_id, kind, source_id, k, offset_s = row
+        spans = self._spans(category_id, kind, source_id, k or 0)
+        sure = [span.label.confidence for span in spans if span.span.start_s <= offset_s <= span.span.end_s]
+        return max(sure, default=confidence(["listing"]))
+
+    def _spans(self, category_id: str, kind: SourceKind, source_id: str, k: int) -> tuple[Any, ...]:
+        labels = self._database.one(
+            "SELECT labels FROM parts WHERE category_id = ? AND kind = ? AND source_id = ? AND first_k <= ?"
+            " ORDER BY first_k DESC LIMIT 1",
+            category_id,
+            kind,
+            source_id,
+            k,
+        )
+        return () if labels is None else labels_from(category_id, labels)

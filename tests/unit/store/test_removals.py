@@ -1,0 +1,161 @@
+"""What has left, in the ledger: barriers over literal sightings, the books, and the replay that repeats them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harvester.config import Filter, Sample
+from harvester.model import Label, LabelledSpan, Measurement, Rank, Source, Span, Vod, VodType
+from harvester.sampling.labels import Evidence
+from harvester.sampling.plan import Opened, Wish, first_part, plan_visits
+from harvester.store.barrier import leaving
+from harvester.store.ledger import Ledger
+from harvester.store.records import Outcome
+from harvester.store.verify import replay, rules_record
+from harvester.vision.fold import CategoryFold, Rules
+from harvester.vision.hamming import HashIndex
+from harvester.vision.measure import measure, pack
+from tests.unit.vision.conftest import gray_picture
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+SAMPLE = Sample(round_size=2, max_per_vod=5)
+RULES = Rules(Filter(), 6)
+
+
+def picture(seed: int, noise: int = 0) -> Measurement:
+    luma = np.kron(np.random.default_rng(seed).integers(30, 220, (9, 16)), np.ones((8, 8)))
+    luma += np.random.default_rng(noise).integers(0, 3, luma.shape) if noise else 0
+    return measure(gray_picture(luma.astype(np.uint8)))
+
+
+class Books:
+    """A ledger that decides what it is shown, by the fold."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.ledger = Ledger(path)
+        self.ledger.begin_run("run", NOW, rules_record(RULES))
+        self.folds: dict[str, CategoryFold] = {}
+
+    def vod(self, number: int, category: str, broadcaster: str, day: int = 0, sure: float = 0.9) -> Source:
+        made = NOW - timedelta(days=day)
+        source = Vod(str(number), category, broadcaster, "ann", "t", made, 600, VodType.ARCHIVE, "en", 5)
+        pass_id = self.ledger.new_pass_id()
+        visits = plan_visits(pass_id, [Wish(source)], SAMPLE)
+        times = {"opened_at": NOW, "planned_at": NOW}
+        self.ledger.commit_pass(pass_id, category, "all", **times, listing={}, visits=visits)
+        spans = (LabelledSpan(Span(0, 600), category, Label("chapter", sure)),)
+        part = replace(first_part(source, SAMPLE), opened=Opened(Span(0, 600), 5, True, spans))
+        self.ledger.remember_opened(source, [part], Evidence(category))
+        return source
+
+    def show(self, source: Source, shown: Measurement, k: int = 0) -> Outcome:
+        fold = self.folds.setdefault(source.category_id, CategoryFold(RULES, HashIndex()))
+        fold.left = self.ledger.left_of(source.category_id)
+        seq = self.ledger.next_seq()
+        decided = fold.decide(seq, source.broadcaster_id, shown)
+        kept = decided.verdict.kept
+        outcome = Outcome(
+            seq,
+            "run",
+            source.category_id,
+            Rank(1, 0, 0, 0, seq),
+            source.kind,
+            source.id,
+            source.broadcaster_id,
+            k,
+            "kept" if kept else "dropped",
+            decided.verdict.reason,
+            NOW,
+            offset_s=10.0 * k,
+            phash=decided.phash,
+            measurement=pack(shown),
+            file_name=f"game-{source.category_id}/{source.id}-{k}.jpg" if kept else None,
+        )
+        self.ledger.commit([outcome])
+        return outcome
+
+    def barrier(self) -> dict[int, str]:
+        barrier = self.ledger.next_barrier()
+        assert barrier is not None
+        reasons = leaving(self.ledger, barrier, RULES.radius)
+        self.ledger.commit_barrier(barrier, "run", NOW, reasons)
+        return reasons
+
+
+def card_in_three(books: Books) -> list[Outcome]:
+    return [books.show(books.vod(n, "1", "9", day=n), picture(1, noise=n)) for n in range(3)]
+
+
+def test_what_recurs_leaves_and_stays_away(tmp_path: Path) -> None:
+    books = Books(tmp_path / "ledger.sqlite3")
+    shown = card_in_three(books)
+    assert [outcome.verdict for outcome in shown] == ["kept", "dropped", "dropped"]
+    game = books.show(books.vod(8, "1", "9"), picture(2))
+    assert books.barrier() == {shown[0].seq: "recurring"}
+    assert books.ledger.leaving() == {shown[0].file_name}
+    books.ledger.commit_left(NOW)
+    assert not books.ledger.leaving()
+    assert books.ledger.kept_files() == {game.file_name}
+    assert (books.ledger.kept_count("1"), books.ledger.kept_by_broadcaster("1")) == (1, Counter({"9": 1}))
+    assert books.ledger.removed_of("1") == {"recurring": 1}
+    assert books.ledger.removed_in("run") == {"1": {"recurring": 1}}
+    assert books.ledger.next_barrier() is None
+    again = books.show(books.vod(7, "1", "5"), picture(1, noise=9))
+    assert (again.verdict, again.reason) == ("dropped", "recurring")
+    assert books.barrier() == {}
+    assert list(replay(books.ledger)) == []
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM removals", "UPDATE removals SET reason = 'conflict'"])
+def test_replay_finds_what_left_for_another_reason_or_did_not(tmp_path: Path, change: str) -> None:
+    books = Books(tmp_path / "ledger.sqlite3")
+    card_in_three(books)
+    books.barrier()
+    books.ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
+        database.execute(change)
+    database.close()
+    (finding,) = replay(Ledger(tmp_path / "ledger.sqlite3"))
+    assert finding.kind == "replay"
+    assert "sightings say recurring" in finding.what
+
+
+def test_what_another_broadcaster_shows_too_stays() -> None:
+    books = Books()
+    card_in_three(books)
+    books.show(books.vod(8, "1", "5"), picture(1, noise=8))
+    assert books.barrier() == {}
+
+
+def test_other_games_of_other_broadcasters_do_not_save_a_card() -> None:
+    books = Books()
+    shown = card_in_three(books)
+    surer = books.show(books.vod(8, "2", "5", sure=0.95), picture(1, noise=8))
+    assert books.barrier() == {shown[0].seq: "recurring", surer.seq: "conflict"}
+
+
+@pytest.mark.parametrize(("one", "other", "goes"), [(0.9, 0.7, [1]), (0.5, 0.8, [0]), (0.8, 0.65, [0, 1])])
+def test_of_two_labels_the_surer_one_stays_if_it_is_much_surer(one: float, other: float, goes: list[int]) -> None:
+    books = Books()
+    pair = [
+        books.show(books.vod(1, "1", "9", sure=one), picture(1)),
+        books.show(books.vod(2, "2", "5", sure=other), picture(1, noise=1)),
+    ]
+    books.show(books.vod(3, "2", "5"), picture(3))
+    assert books.barrier() == {pair[number].seq: "conflict" for number in goes}
+    assert list(replay(books.ledger)) == []
+
+
+def test_one_vod_is_one_source_however_often_it_shows_a_card() -> None:
+    books = Books()
+    source = books.vod(1, "1", "9")
+    for k in range(4):
+        books.show(source, picture(1, noise=k + 1), k)
+    assert books.barrier() == {}
