@@ -14,7 +14,7 @@ from pathlib import Path
 from harvester.clock import Clock
 from harvester.config import Config
 from harvester.decode import Backend, open_backend
-from harvester.errors import HarvesterError, TryAgainLater, UnknownCategory, first_cause
+from harvester.errors import HarvesterError, TryAgainLater, first_cause
 from harvester.model import Category, Source
 from harvester.pipeline.category import CategoryBooks, CategoryWalk, Stage
 from harvester.pipeline.deciding import Judge
@@ -115,8 +115,6 @@ class Harvest:
                 found, unknown = await self.stop.or_stopped(looking)
         except Stopped:
             return []
-        if not found:
-            raise _none_found(unknown)
         self.result.errors.extend(unknown)
         return found
 
@@ -356,9 +354,3 @@ async def _elsewhere(stage: Stage, request: Request, books: CategoryBooks) -> Fo
 
 def _nothing() -> None:
     """Nothing is left to be done once everything before is durable."""
-
-
-def _none_found(unknown: Sequence[UnknownCategory]) -> UnknownCategory:
-    if not unknown:
-        return UnknownCategory("no category was asked for: give --category, --categories-file or --top")
-    return UnknownCategory("; ".join(str(error) for error in unknown))

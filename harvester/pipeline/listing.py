@@ -90,7 +90,8 @@ async def find_categories(
     """The request's categories, each once, in the order asked; and those that do not exist.
 
     Among the most watched ones those that are no games are passed over, unless ``other``: they are wanted.
-    A single source asked for without a category has its own, as Twitch tells it.
+    A single source asked for without a category has its own, as Twitch tells it. Raises UnknownCategory if there
+    is none at all.
     """
     if request.source is not None and not request.categories:
         return [await category_of_source(catalog, details, *request.source)], []
@@ -106,6 +107,9 @@ async def find_categories(
     if request.top:
         for category in await _most_watched(catalog, request.top, other=other):
             found.setdefault(category.id, category)
+    if not found:
+        nothing = "no category was asked for: give --category, --categories-file or --top"
+        raise UnknownCategory("; ".join(map(str, unknown)) or nothing)
     return list(found.values()), unknown
 
 
