@@ -62,11 +62,13 @@ class Sending:
 
     async def _in_pieces(self, request: web.Request, response: web.Response, body: bytes) -> web.StreamResponse:
         stream = web.StreamResponse(status=response.status, headers=response.headers)
-        stream.content_length = None if self._is_chunked() else len(body)
-        await stream.prepare(request)
         drip, cut = self.fault.drip, self.fault.cut
-        size = max(1, drip // DRIPS_PER_S) if drip else CHUNK_BYTES
         end = len(body) if cut is None else min(cut, len(body))
+        # more is promised than a cut lets through, of a short body too: else it would be a whole answer
+        promised = len(body) if cut is None else max(len(body), end + 1)
+        stream.content_length = None if self._is_chunked() else promised
+        await stream.prepare(request)
+        size = max(1, drip // DRIPS_PER_S) if drip else CHUNK_BYTES
         for start in range(0, end, size):
             await self._send(stream, body[start : min(start + size, end)])
         if cut is None:

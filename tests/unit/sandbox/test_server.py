@@ -131,6 +131,14 @@ def test_an_answer_may_drip_and_may_break_off(server: SandboxServer, segment: st
     assert [entry.bytes for entry in server.log.entries("media")] == [3000, 3000, 1000]
 
 
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_an_answer_shorter_than_its_cut_breaks_off_too(server: SandboxServer, segment: str, body: bytes) -> None:
+    server.inject(Fault(path="/0.ts", body=body, cut=1000))
+    with pytest.raises(http.client.IncompleteRead) as broken:
+        ask(server, segment)
+    assert broken.value.partial == body
+
+
 def test_a_fault_may_ask_for_a_header(server: SandboxServer, segment: str) -> None:
     fault = {"match": {"header": {"Range": "^bytes=0-"}}, "action": {"status": 503}, "times": 0}
     assert ask(server, "/_control/faults", data=fault).status == 200
