@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -25,6 +24,7 @@ from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
+from harvester.pipeline.threads import DecodeThreads
 from harvester.pipeline.window import Window
 from harvester.pipeline.work import OpenSources, Worker
 from harvester.ports import Catalog, Details, Resolver
@@ -129,7 +129,7 @@ class Harvest:
             backend = await self.stop.or_stopped(self._open_backend())
         except Stopped:
             return self.result
-        executor = ThreadPoolExecutor(backend.threads, thread_name_prefix="decode")
+        executor = DecodeThreads(backend.threads, thread_name_prefix="decode")
         try:
             await self._harvest(store, request, entries, backend, executor)
         finally:
@@ -178,7 +178,7 @@ class Harvest:
         request: Request,
         entries: Sequence[ClassEntry],
         backend: Backend,
-        executor: ThreadPoolExecutor,
+        executor: DecodeThreads,
     ) -> None:
         outside, config = self._outside, self._config
         outside.resolver.offer(backend.codecs)
