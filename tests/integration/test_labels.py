@@ -227,6 +227,7 @@ def test_under_the_floor_nothing_is_fetched_and_the_books_say_why(harvester: Com
     assert report["planned"] == 20
 
 
+@pytest.mark.long
 def test_a_run_killed_anywhere_gives_each_vod_the_labels_it_would_have_had(
     processes: Processes, tmp_path: Path
 ) -> None:

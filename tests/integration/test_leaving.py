@@ -152,6 +152,7 @@ def case(processes: Processes, tmp_path: Path) -> Iterator[Case]:
         yield case
 
 
+@pytest.mark.long
 def test_killed_at_any_step_of_a_removal_the_same_frames_leave(case: Case, tmp_path: Path) -> None:
     """From the commit before to the one after; and in the rerun, too."""
     steps = case.steps["step"]

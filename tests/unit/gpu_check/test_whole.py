@@ -103,6 +103,7 @@ class TestWithoutGpu:
         assert (kept.read_bytes() if kept.exists() else b"") == before
 
 
+@pytest.mark.long
 class TestGuards:
     def test_a_step_that_ends_its_process_is_told_and_the_next_one_runs(self, command: Command) -> None:
         done = command.run("--quick", "--steps", "modes,jpeg", "--budget-s", "5000", FAKE_NVDEC_EXIT_AT="7")
