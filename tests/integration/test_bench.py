@@ -21,6 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
 QUALITY = "180p15"
+LONGEST_HEAD = 64_000  # of that quality (bytes), far from whole segments
 ARMS = ("harvester x 4", "limit: fetch x 4", "limit: decode", "segments x 16")
 
 
@@ -97,7 +98,11 @@ def test_a_small_run_verifies_measures_and_reports(cache: Path, tmp_path: Path) 
         assert arm["cpu_ms_per_frame_whole_command"]["median"] > 0
     harvester, fetched = cell["arms"]["harvester x 4"], cell["arms"]["limit: fetch x 4"]
     assert 1 <= harvester["requests_per_frame"]["median"] <= 3
-    assert fetched["bytes_per_frame"] == harvester["bytes_per_frame"]  # the same ranges
+    # The same ranges; but of those that harvester gives up when it has its frames, the server counts what it sent.
+    assert fetched["requests_per_frame"] == harvester["requests_per_frame"]
+    given_up = 4 * LONGEST_HEAD / 6  # one a connection
+    least = harvester["bytes_per_frame"]["median"]
+    assert least <= fetched["bytes_per_frame"]["median"] <= least + given_up
     whole = cell["arms"]["segments x 16"]
     assert whole["requests_per_frame"]["median"] == 1
     assert whole["bytes_per_frame"]["median"] > 10 * cell["access_unit_bytes"]
