@@ -11,6 +11,7 @@ import click
 from harvester.cli import stopped_code
 from harvester.cli.doctor import doctor
 from harvester.cli.inspecting import config_command, plan, status, verify
+from harvester.cli.logbook import Logbook, wanted_format
 from harvester.cli.running import run, sandbox
 from harvester.errors import HarvesterError, first_cause
 from harvester.report.summary import failed_json
@@ -52,16 +53,20 @@ def guarded(args: list[str]) -> int:
     except HarvesterError as error:
         return failed(args, str(error), error.exit_code, error.reason)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets its own exit code and its trace
-        sys.stderr.write(redact(traceback.format_exc()))
+        _log(args).write("critical", redact(traceback.format_exc()))
         cause = first_cause(error)
         return failed(args, f"bug: {type(cause).__name__}: {cause}", 1, "bug")
     return result if isinstance(result, int) else 0
 
 
+def _log(args: Sequence[str]) -> Logbook:
+    return Logbook(wanted_format(args))
+
+
 def failed(args: Sequence[str], message: str, code: int, reason: str) -> int:
     """Say what went wrong, on stderr and, with ``--json``, as the last line of stdout; the exit code."""
     line = printable(redact(message), ERROR_CHARS)
-    sys.stderr.write(f"error: {line}\n")
+    _log(args).write("error", f"error: {line}")
     if "--json" in args:
         sys.stdout.write(failed_json(code, reason, line) + "\n")
     return code

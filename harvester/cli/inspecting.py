@@ -47,7 +47,7 @@ def plan(**options: Any) -> int:
     code = 0 if all(entry.listed for entry in plans) else TryAgainLater.exit_code
     code = code or (4 if unknown else 0)
     for error in unknown:
-        term.err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        term.tell(f"error: {error}", "error")
     if term.as_json:
         click.echo(looked_json(code, plan=[asdict(entry) for entry in plans]))
     else:
@@ -109,7 +109,7 @@ def verify(
         images = len(opened.dataset)
     code = 4 if findings else 0
     for finding in findings[:FINDINGS_SHOWN]:
-        term.err.print(f"{finding.kind}: {finding.what}", markup=False, highlight=False, soft_wrap=True)
+        term.tell(f"{finding.kind}: {finding.what}", "warning")
     if as_json:
         found = [asdict(finding) for finding in findings]
         click.echo(looked_json(code, dataset=str(out), images=images, findings=found))

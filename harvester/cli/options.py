@@ -14,16 +14,13 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from harvester.cli.logbook import FLAG, FORMATS, Logbook, LogFormat, listen
 from harvester.config import Config, Loaded, load
 from harvester.errors import UsageError
 from harvester.model import SourceKind
 from harvester.pipeline.listing import Request
-from harvester.text import printable, redact
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-#: Longest message of a log line (characters).
-LOG_CHARS = 1000
 
 _SITE = r"(?:https?://)?(?:(?:www|m)\.)?twitch\.tv/"
 _REST = r"/?(?:[?#].*)?"
@@ -36,18 +33,35 @@ CATEGORIES_FILE_CHARS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """How this command talks: ``out`` is stdout for data, ``err`` stderr for everything else."""
+    """How this command talks: ``out`` is stdout for data, ``err`` and ``log`` are stderr for the rest."""
 
     out: Console
     err: Console
+    log: Logbook
     as_json: bool
     quiet: bool
     verbose: bool
 
+    @property
+    def draws(self) -> bool:
+        """True if somebody looks: bars may be drawn on ``err``."""
+        return self.err.is_terminal and self.log.form == "text" and not self.quiet
+
     def say(self, line: str) -> None:
         """One line of progress, unless ``-q``."""
         if not self.quiet:
-            self.err.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.tell(line)
+
+    def tell(self, line: str, level: str = "info") -> None:
+        """One line, always."""
+        if self.err.is_terminal and self.log.form == "text":
+            self.err.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bars, if there are any
+        else:
+            self.log.write(level, line)
+
+
+def _remember_format(context: click.Context, _: click.Parameter, value: LogFormat) -> None:
+    context.meta[FLAG] = value
 
 
 def common(command: Command) -> Command:
@@ -55,6 +69,14 @@ def common(command: Command) -> Command:
     for option in (
         click.option("-q", "--quiet", is_flag=True, help="Only errors and the result."),
         click.option("-v", "--verbose", is_flag=True, help="Log what happens, on stderr."),
+        click.option(
+            FLAG,
+            type=click.Choice(FORMATS),
+            default="text",
+            expose_value=False,
+            callback=_remember_format,
+            help="Lines on stderr: text (default), or one JSON object a line.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout."),
         click.option(
             "--config",
@@ -101,24 +123,12 @@ def wanted(command: Command) -> Command:
 
 
 def terminal(*, as_json: bool, quiet: bool, verbose: bool) -> Terminal:
-    """The consoles of this process, and its log."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_harmless)
+    """The consoles of this process, and its log, in the form that the command line asked for."""
+    context = click.get_current_context(silent=True)
+    log = Logbook(context.meta.get(FLAG, "text") if context else "text")
+    listen(log, logging.DEBUG if verbose else logging.WARNING)
     out = Console(file=sys.stdout, soft_wrap=True)
-    return Terminal(out, Console(file=sys.stderr), as_json, quiet, verbose)
-
-
-def _harmless(record: logging.LogRecord) -> bool:
-    """Whatever a library logs: no secret, no control character, one line."""
-    record.msg = printable(redact(record.getMessage()), LOG_CHARS)
-    record.args = ()
-    return True
+    return Terminal(out, Console(file=sys.stderr), log, as_json, quiet, verbose)
 
 
 def loaded(path: Path | None, term: Terminal, **flags: Any) -> Loaded:

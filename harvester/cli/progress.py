@@ -22,11 +22,9 @@ LINE_S = 10.0
 
 async def show(harvest: Harvest, term: Terminal) -> None:
     """Show a harvest's progress until cancelled."""
-    if term.quiet:
-        return
-    if term.err.is_terminal:
+    if term.draws:
         await _bars(harvest, term)
-    else:
+    elif not term.quiet:
         await _lines(harvest, term)
 
 

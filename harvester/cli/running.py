@@ -27,7 +27,7 @@ from harvester.pipeline.listing import Request
 from harvester.pipeline.outside import OpenDataset, open_dataset, reach, require_rights
 from harvester.report.contact import FRAMES_PER_CATEGORY, contact_sheet
 from harvester.report.ending import Ending, conclude
-from harvester.report.summary import RunReport, summary
+from harvester.report.summary import RunReport, closing_line, summary
 from harvester.stats import Traffic
 from harvester.store.card import write_card
 from harvester.store.classes import holds_dataset
@@ -66,6 +66,7 @@ def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunRepo
     secret = credentials(os.environ)
     clock = Clock(config.run.start)
     run_id = f"{clock.start:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    term.log.run_id = run_id
     return asyncio.run(_harvest(_Session(config, request, out, clock, run_id, term), secret))
 
 
@@ -185,7 +186,8 @@ def _finish(report: RunReport, term: Terminal) -> None:
         term.out.print(summary(report), crop=False)
     else:
         for line in report.errors:
-            term.err.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)
+            term.tell(f"error: {line}", "error")
+    term.tell(closing_line(report), "info" if report.exit_code == 0 else "warning")
     if term.as_json:
         term.out.file.write(report.to_json() + "\n")
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from harvester.pipeline.listing import Listed
 from harvester.report.completeness import labels_text, listed_text, shortfalls
+from harvester.report.figures import count_of, duration_of, size_of
 from harvester.report.stages import bound_by, bound_text, mean_queues, stages_text
 from harvester.text import printable, redact
 
@@ -212,6 +213,15 @@ def render_text(report: RunReport, *, width: int = DEFAULT_WIDTH) -> str:
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
 
 
+def closing_line(report: RunReport) -> str:
+    """All of a run in the one line that a log ends with."""
+    counts = {"dropped": report.dropped, "failed": report.failed, "removed": report.removed}
+    decided = [f"{sum(by_reason.values())} {name}" for name, by_reason in counts.items()]
+    traffic = f"{count_of(sum(report.requests.values()), 'request')}, {size_of(sum(report.bytes.values()))}"
+    what = f"{_headline(report).plain}, {', '.join(decided)}; {traffic}; exit code {report.exit_code}"
+    return printable(f"run {report.run_id}: {what}", MESSAGE_CHARS)
+
+
 def summary(report: RunReport) -> RenderableType:
     """The summary for a rich console; print it with ``crop=False``, or long paths lose their ends.
 
@@ -229,9 +239,9 @@ def summary(report: RunReport) -> RenderableType:
 def _headline(report: RunReport) -> Text:
     colour = {"done": "green", "failed": "red"}.get(report.status, "yellow")
     line = Text(overflow="fold").append(report.status, style=f"bold {colour}")
-    line.append(f" in {_duration(report.seconds)}: ")
+    line.append(f" in {duration_of(report.seconds)}: ")
     if report.planned:
-        line.append(f"{_count(report.kept, 'frame')} kept of {_count(report.planned, 'target')}")
+        line.append(f"{count_of(report.kept, 'frame')} kept of {count_of(report.planned, 'target')}")
     else:
         met = report.had_nothing_to_do
         line.append("the target is met, nothing to fetch" if met else "nothing fetched")
@@ -268,12 +278,12 @@ def _reasons(counts: Counts) -> str:
 def _facts(report: RunReport) -> list[tuple[str, str]]:
     """What stands below the table: name and text; an empty text is left out."""
     requests = {kind: str(n) for kind, n in _plain(report.requests).items()}
-    received = {kind: _size(n) for kind, n in _plain(report.bytes).items()}
+    received = {kind: size_of(n) for kind, n in _plain(report.bytes).items()}
     return [
         *_listings(report),
         ("labels", labels_text(_added([part.labels for part in report.categories.values()]))),
         ("requests", _by_kind(str(sum(report.requests.values())), requests)),
-        ("received", _by_kind(_size(sum(report.bytes.values())), received)),
+        ("received", _by_kind(size_of(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),
         ("decoder", printable(report.decoder, MESSAGE_CHARS)),
         ("on the CPU", _reasons(report.fallbacks) if report.fallbacks else ""),
@@ -327,25 +337,3 @@ def _line(head: Text, text: str) -> Text:
     head.append(text, style="none")
     head.no_wrap, head.overflow = True, "ignore"
     return head
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
-
-
-def _size(n_bytes: int) -> str:
-    """Bytes in decimal units, as disks and networks count."""
-    size = float(n_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from harvester.errors import ForeignDataset, MachineError
+from harvester.store.disk import changing, sync_folder
 
 #: Rows read at a time by :meth:`Database.records`.
 ROWS_AT_ONCE = 256
+#: Copies of a database from before its migrations that are kept, the newest.
+BACKUPS = 2
+
+_BACKUP = re.compile(r"\.schema-(\d+)\.bak$")
 
 
 class Database:
     """An open database with a schema of the given version; ``path`` None = in memory.
 
-    ``migrations``: statements that make version n to n + 1, by n. ``readonly``: it exists, and is only looked at,
+    ``migrations``: statements that make version n to n + 1, by n; the file as it was stays beside it as one of
+    :func:`backups_of`, at most :data:`BACKUPS`. ``readonly``: it exists, and is only looked at,
     also where nothing can be written (a read-only file system); an older one is looked at as a copy in memory.
     Raises :class:`MachineError` (disk full, damaged) and, where a newer version wrote it, :class:`ForeignDataset`.
     """
@@ -34,6 +42,7 @@ class Database:
         readonly: bool = False,
     ) -> None:
         self._path = path
+        self._readonly = readonly
         self._lock = threading.RLock()
         try:
             if readonly and path is not None:
@@ -112,11 +121,33 @@ class Database:
             )
         if found == version:
             return
+        if found and self._path is not None and not self._readonly:
+            _back_up(self._connection, self._path, found)
         steps = [schema] if found == 0 else [migrations[old] for old in range(found, version)]
         with self.transaction():
             for statement in ";".join(steps).split(";"):
                 self.execute(statement)
             self.execute(f"PRAGMA user_version = {version}")
+
+
+def backups_of(path: Path) -> list[Path]:
+    """The copies of the database ``path`` from before its migrations, the newest first."""
+    copies = path.parent.glob(f"{path.name}.schema-*.bak")
+    numbered = {int(match[1]): copy for copy in copies if (match := _BACKUP.search(copy.name))}
+    return [numbered[version] for version in sorted(numbered, reverse=True)]
+
+
+def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Keep a copy of ``path``, which has that version, and forget the oldest. Raises MachineError."""
+    fresh = path.with_name(f"{path.name}.copying")
+    with changing(path.parent):
+        fresh.unlink(missing_ok=True)
+        with closing(_connected(str(fresh))) as copy:
+            connection.backup(copy)
+        os.replace(fresh, path.with_name(f"{path.name}.schema-{version}.bak"))  # noqa: PTH105 - as in disk.py
+        for old in backups_of(path)[BACKUPS:]:
+            old.unlink()
+        sync_folder(path.parent)
 
 
 def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:

@@ -16,8 +16,12 @@ from tests.conftest import program
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [ROOT / "scripts" / name for name in ("run", "test", "check", "_venv.sh", "_sandbox.sh")] + [
-    ROOT / ".ci" / "run"
+    ROOT / "scripts" / name for name in ("nightly.sh", "install-systemd")
 ]
+SCRIPTS.append(ROOT / ".ci" / "run")
+#: Where a machine has its settings and daemons' units: the same everywhere.
+EVERYWHERE = {"/usr/bin/env", "/dev/null", "/opt/harvester/scripts/nightly.sh", "/etc/harvester"}
+EVERYWHERE |= {"/etc/harvester/config.toml", "/etc/systemd/system", "/data/frames"}
 BASH = shutil.which("bash") or "bash"
 
 #: Stands for .venv/bin/harvester: as ``sandbox`` it serves until it is ended, as ``run`` it notes what it was given.
@@ -130,7 +134,7 @@ def test_commands_are_executable_and_stop_at_the_first_failure(script):
 def test_no_machines_paths_or_hosts(script):
     text = script.read_text()
     paths = set(re.findall(r"""(?<![\w$}"/.])/[a-z]+/[\w/.-]*""", text))
-    assert paths <= {"/usr/bin/env", "/dev/null"}
+    assert paths <= EVERYWHERE
     assert "://" not in text
 
 
@@ -318,3 +322,145 @@ def test_an_absent_program_is_a_hint_but_in_ci_or_in_full_a_failure(copy, noting
         assert (
             "error: the tests need programs that are not here: apt-get install no-such-program" in refused.stderr
         )
+
+
+# --- scripts/nightly.sh -------------------------------------------------------------------------------------------------
+
+
+def night(copy: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [str(copy / "scripts" / "nightly.sh"), *arguments]
+    logs = {"HARVESTER_LOGS": str(copy.parent / "logs"), **more}
+    return subprocess.run(
+        command, env=environment(copy, **logs), cwd=copy.parent, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_good_night_is_silent_and_leaves_its_log(copy):
+    done = night(copy, "--out", "my frames")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    given = noted(copy, "run.arguments").splitlines()
+    assert given == ["run", "--log-format", "json", "--json", "--out", "my frames"]
+    assert noted(copy, "run.directory").strip() == str(copy.parent)
+    (log,) = (copy.parent / "logs").iterdir()
+    assert log.read_text() == '{"status": "done"}\n'
+
+
+@pytest.mark.parametrize("code", ["1", "5", "75"])
+def test_a_bad_night_tells_its_last_lines_and_passes_the_code_on(copy, code):
+    done = night(copy, "--out", "frames", STUB_CODE=code)
+    assert done.returncode == int(code)
+    head, last = done.stderr.splitlines()
+    assert head.startswith(
+        f"harvester: this night ended with exit code {code}; the last lines of {copy.parent}/logs/"
+    )
+    assert last == '{"status": "done"}'
+
+
+def test_the_oldest_logs_go(copy):
+    logs = copy.parent / "logs"
+    logs.mkdir()
+    for day in range(1, 62):
+        (logs / f"20260101T0000{day:02}Z-1.log").write_text("old")
+    (logs / "of-someone-else.txt").write_text("mine")
+    assert night(copy, "--out", "frames").returncode == 0
+    left = sorted(file.name for file in logs.glob("*.log"))
+    assert (len(left), left[0]) == (60, "20260101T000003Z-1.log")
+    assert (logs / "of-someone-else.txt").exists()
+
+
+def test_credentials_come_from_files_unless_the_environment_has_them(copy):
+    secrets = copy / ".config" / "harvester"
+    secrets.mkdir(parents=True)
+    for name in ("twitch-client-id", "twitch-client-secret"):
+        (secrets / name).write_text("secret")
+    assert night(copy, "--out", "frames", TWITCH_CLIENT_ID="mine").returncode == 0
+    seen = noted(copy, "run.environment")
+    assert f"TWITCH_CLIENT_SECRET_FILE={secrets}/twitch-client-secret\n" in seen
+    assert "TWITCH_CLIENT_ID_FILE" not in seen
+
+
+def test_a_night_of_nothing_is_refused(copy):
+    done = night(copy)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: say what to harvest")
+    assert not (copy.parent / "notes" / "run.arguments").exists()
+
+
+# --- scripts/install-systemd --------------------------------------------------------------------------------------------
+
+
+def install(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(copy / "scripts" / "install-systemd"), "--root", str(copy.parent / "machine"), *arguments]
+    return subprocess.run(
+        command, env=environment(copy), cwd=copy.parent, capture_output=True, text=True, check=False
+    )
+
+
+def units(copy: Path) -> dict[str, str]:
+    folder = copy.parent / "machine" / "etc" / "systemd" / "system"
+    return {file.name: file.read_text() for file in folder.iterdir()} if folder.exists() else {}
+
+
+def test_the_units_name_this_installation_and_systemd_takes_them(copy):
+    (copy.parent / "my config.toml").write_text("")
+    done = install(copy, "--config", "my config.toml", "--out", "all & frames", "--user", "root")
+    assert done.returncode == 0, done.stderr
+    assert "twitch-client-secret" in done.stderr  # says where the secret is to be put
+    found = units(copy)
+    assert set(found) == {"harvester.service", "harvester.timer"}
+    service = found["harvester.service"]
+    assert not re.search(r"@\w+@", service)
+    out = copy.parent / "all & frames"
+    config = copy.parent / "my config.toml"
+    start = f'"{copy}/.venv/bin/harvester" run --log-format text --config "{config}" --out "{out}"'
+    assert f"\nExecStart={start}\n" in service
+    assert f'\nReadWritePaths="{out}"\n' in service
+    assert "\nUser=root\n" in service
+    assert out.is_dir()
+    if shutil.which("systemd-analyze"):  # has said nothing, then
+        assert "Unknown" not in done.stderr
+        assert "ignoring" not in done.stderr
+
+
+def test_a_unit_that_systemd_refuses_is_an_error(copy):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("there is no systemd-analyze on this machine")
+    (copy.parent / "c.toml").write_text("")
+    with (copy / "scripts" / "systemd" / "harvester.service").open("a") as service:
+        service.write("[Service]\nRestart=always\n")
+    done = install(copy, "--config", "c.toml", "--out", "frames", "--user", "root")
+    assert done.returncode == 2
+    assert "error: systemd does not take these units" in done.stderr
+
+
+def test_removing_leaves_everything_else(copy):
+    (copy.parent / "c.toml").write_text("")
+    assert install(copy, "--config", "c.toml", "--out", "frames", "--user", "root").returncode == 0
+    (copy.parent / "machine" / "etc" / "systemd" / "system" / "other.service").write_text("")
+    assert install(copy, "--remove").returncode == 0
+    assert set(units(copy)) == {"other.service"}
+    assert (copy.parent / "frames").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--out", "frames"], "--config FILE is missing"),
+        (["--config", "c.toml"], "--out DIR is missing"),
+        (["--config", "absent.toml", "--out", "frames"], "--config absent.toml: there is no such file"),
+        (
+            ["--config", "c.toml", "--out", "frames", "--user", "nobody-such"],
+            "--user nobody-such: there is no such user",
+        ),
+        (["--config", "c.toml", "--out", 'a"b'], "a unit cannot name a path with one of"),
+        (["--config", "c.toml", "--out", "a%n"], "a unit cannot name a path with one of"),
+        (["--confog", "c.toml"], "no such option: --confog"),
+        (["--out"], "--out needs a value"),
+    ],
+)
+def test_what_cannot_be_installed_is_told_and_nothing_is_written(copy, arguments, told):
+    (copy.parent / "c.toml").write_text("")
+    done = install(copy, *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert units(copy) == {}

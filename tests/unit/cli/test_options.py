@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.cli.options import LOG_CHARS, request_of, source_of, terminal
+from harvester.cli.logbook import LOG_CHARS
+from harvester.cli.options import request_of, source_of, terminal
 from harvester.config import Config, Loaded
 from harvester.errors import UsageError
 from harvester.pipeline.listing import Request
