@@ -32,6 +32,7 @@ def decided(harvester: Commands, out: Path) -> set[str]:
     return {path.relative_to(out).as_posix() for path in out.rglob("data/*/*/*.jpg")}
 
 
+@pytest.mark.long
 def test_a_second_run_decides_the_same_whatever_became_of_the_index(
     server: SandboxServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,11 +203,13 @@ def test_killed_at_a_step_of_a_later_run(raised: Case, tmp_path: Path) -> None:
     sampled(raised, tmp_path, every=60, seed=2, kinds=("step",))
 
 
+@pytest.mark.long
 def test_killed_with_rows_beside_the_metadata(raised: Case, beside: Case, tmp_path: Path) -> None:
     assert_same(beside.wanted, raised.wanted)
     sampled(beside, tmp_path, every=60, seed=7)
 
 
+@pytest.mark.long
 def test_killed_where_sources_and_targets_fail(troubled: Case, tmp_path: Path) -> None:
     verdicts = {(key[-3], key[-2]) for key in troubled.wanted.decisions}
     assert {verdict for verdict, _ in verdicts} == {"kept", "dropped", "failed"}
@@ -269,6 +271,7 @@ def recoveries(case: Case, tmp_path: Path, numbers: Callable[[int], list[int]]) 
             shutil.rmtree(root)
 
 
+@pytest.mark.long
 def test_killed_while_recovering(plain: Case, tmp_path: Path) -> None:
     recoveries(plain, tmp_path, lambda count: spread(count, 12, 6))
 
@@ -297,6 +300,7 @@ def _labels(root: Path) -> dict[str, tuple[int, str]]:
     return {f"{row['split']}/{row['file_name']}": (row["label_id"], row["sha256"]) for row in rows}
 
 
+@pytest.mark.long
 def test_memory_deleted_after_a_kill(plain: Case, raised: Case, tmp_path: Path) -> None:
     forget(plain, cut(plain, tmp_path / "unlisted", "rows", has_unlisted))
     forget(plain, cut(plain, tmp_path / "uncommitted", "commit", has_uncommitted))
@@ -392,6 +396,7 @@ def test_two_runs_at_once(plain: Case, slow: dict[str, Harvesting], tmp_path: Pa
     assert_same(content(root), plain.wanted)
 
 
+@pytest.mark.long
 def test_faults_that_come_and_go_repeat_no_decided_target(worlds: Worlds, tmp_path: Path) -> None:
     """The datasets need not be equal then; everything else must hold, and no picture is fetched a second time."""
     world, root = default_world(), tmp_path / "set"

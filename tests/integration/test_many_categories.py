@@ -28,6 +28,7 @@ def listed_games(server: SandboxServer) -> set[str]:
     return {match[1] for query in queries if (match := re.search(r"game_id=(\d+)", query))}
 
 
+@pytest.mark.long
 def test_a_killed_run_does_not_list_again_what_it_has_listed(tmp_path: Path) -> None:
     """Also where a limit leaves sources for later runs: the rerun of a killed run takes none of those."""
     settings = {"DISCOVER_MAX_CLIPS": "1", "DISCOVER_SOURCE_TYPES": '["clip"]', "SAMPLE_MAX_PER_CLIP": "1"}

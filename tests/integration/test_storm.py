@@ -158,6 +158,7 @@ def _check_bounds(server: SandboxServer, stormy: Harvested) -> None:
     assert {kind: n for kind, n in stats["requests"].items() if n != stormy.report["requests"].get(kind)} == {}
 
 
+@pytest.mark.long
 def test_a_small_storm(tmp_path: Path) -> None:
     with weather(tmp_path, games=2, sessions=2, gops=24) as small:
         survive(small, games=2, seed="small", targets=100)

@@ -313,6 +313,7 @@ def test_only_segments_of_targets_are_remembered_of_48_hours(in_world: Callable)
     )
 
 
+@pytest.mark.long
 def test_48_hours_cost_no_more_memory_than_10_minutes(in_world: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many long playlists one is in memory at a time, and of none anything is left but a few segments."""
     lines = [line for n in range(17_280) for line in ("#EXTINF:10.000,", f"{n}.ts")]
