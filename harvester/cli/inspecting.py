@@ -29,6 +29,7 @@ from harvester.store.verify import (
     replay,
     smallest_radius,
 )
+from harvester.vision.caps import Caps
 
 #: Findings that ``verify`` prints; more are counted.
 FINDINGS_SHOWN = 50
@@ -65,7 +66,8 @@ async def _plan(
         found, unknown = await find_categories(outside.catalog, request, outside.details, other=other)
         if not found and unknown:
             raise unknown[0]
-        lister = Lister(outside.catalog, ledger, config.discover, config.sample, clock, forgotten)
+        caps = Caps.of(config.sample, request.frames)
+        lister = Lister(outside.catalog, ledger, config.discover, config.sample, clock, forgotten, caps)
         return [await preview(config, lister, ledger, request, category) for category in found], unknown
 
 

@@ -91,7 +91,8 @@ def _begun(session: _Session, harvest: Harvest) -> Iterator[OpenDataset]:
     """The run's dataset, with the run in its books."""
     with open_dataset(session.out, session.clock) as opened:
         session.term.say(f"run {session.run_id}")
-        opened.ledger.begin_run(session.run_id, session.clock.start, rules_record(harvest.rules))
+        rules = rules_record(harvest.rules(session.request))
+        opened.ledger.begin_run(session.run_id, session.clock.start, rules)
         yield opened
 
 

@@ -197,6 +197,8 @@ class Sample(_Section):
     max_per_vod: PositiveInt = 40
     max_per_clip: PositiveInt = 8
     max_per_broadcaster: Count = 0
+    max_per_day: Count = 0
+    min_broadcasters: Count = 0
     min_growth_s: PositiveSeconds = 600
     round_size: PositiveInt = 4
     guard_s: Seconds = 90

@@ -17,7 +17,7 @@ from harvester.pipeline.listing import Listed, Lister
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Decision
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
-from harvester.pipeline.window import Window
+from harvester.pipeline.window import Lane, Window
 from harvester.pipeline.work import Capped, Item, OpenSources, Result, Void, Worker
 from harvester.sampling.plan import Visit
 from harvester.stats import StageTimes, Wait
@@ -35,13 +35,15 @@ LOWEST_YIELD = 0.25
 class CategoryBooks:
     """What a run did in one category.
 
-    ``total``: kept frames in the dataset; ``under_way``: ranks of targets taken up and not yet decided;
-    ``outages``: failures of network and servers that will be tried again.
+    ``total``: kept frames in the dataset; ``ahead``: targets begun and not yet decided, whether or not they exist;
+    ``under_way``: ranks of those taken up and not yet decided; ``outages``: failures of network and servers that
+    will be tried again.
     """
 
     category: Category
     total: int
     target: int | None = None
+    ahead: int = 0
     under_way: set[Rank] = field(default_factory=set)
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -76,6 +78,15 @@ class CategoryBooks:
     def missing(self) -> float:
         """Kept frames still wanted; infinite without a target."""
         return math.inf if self.target is None else max(0, self.target - self.total)
+
+    @property
+    def filled(self) -> float:
+        """How many frames there are, those that may come of what is begun among them: the least goes first.
+
+        What gave nothing in this run counts a little, as in :data:`LOWEST_YIELD`: of two categories that are equal
+        but for a source of duplicates, that one is tried four times as often, and not for ever.
+        """
+        return self.total + self.ahead + LOWEST_YIELD * (self.dropped.total() + self.failed.total())
 
     def count(self, verdict: str, reason: str, *, due: bool, n: int = 1) -> None:
         """Enter ``n`` decisions; ``due``: failures that will be tried again."""
@@ -121,13 +132,14 @@ class Stage:
 class CategoryWalk:
     """Walks one pass of a category from where it was left."""
 
-    def __init__(self, stage: Stage, judge: Judge, books: CategoryBooks, open_pass: OpenPass) -> None:
+    def __init__(self, stage: Stage, judge: Judge, books: CategoryBooks, open_pass: OpenPass, lane: Lane) -> None:
         self._stage = stage
         self._judge = judge
         self._books = books
         self._pass = open_pass
+        self._lane = lane
         judge.begin(open_pass)
-        self._undecided = 0
+        books.ahead = 0
         self._progress = asyncio.Event()
 
     async def run(self) -> bool:
@@ -159,29 +171,32 @@ class CategoryWalk:
         try:
             for rank, visit, place in self._ranks():
                 await self._may_go_ahead()
-                await self._stage.window.acquire()
+                await self._lane.acquire()
                 if self._stage.bounds.check():
-                    await self._stage.window.release()
+                    self._stage.window.release()
                     return False
-                self._undecided += 1
+                self._books.ahead += 1
                 turn = self._stage.times.waiting("order")
                 task = asyncio.create_task(self._begin(rank, visit, place, turn))
                 queue.put_nowait(Item(rank, visit, place, task, turn))
             return True
         finally:
+            self._lane.rest()
             queue.put_nowait(None)
 
     async def _begin(self, rank: Rank, visit: Visit, place: int, turn: Wait) -> Result:
-        taken = partial(self._books.under_way.add, rank)
         if self._judge.is_lost(visit.source):
             return Void()
-        if self._judge.fold.capped(visit.source.broadcaster_id):
-            taken()
+        if self._judge.is_capped(visit.source):
+            self._books.under_way.add(rank)
             return Capped()
-        result = await self._stage.worker.take(visit, place, taken)
+        result = await self._take(rank, visit, place)
         turn.begin()
         self._stage.bounds.check()
         return result
+
+    async def _take(self, rank: Rank, visit: Visit, place: int) -> Result:
+        return await self._stage.worker.take(visit, place, partial(self._books.under_way.add, rank))
 
     def _ranks(self) -> Iterator[tuple[Rank, Visit, int]]:
         """Places of the pass in rank order, after the last one decided; read as they are asked for."""
@@ -197,18 +212,20 @@ class CategoryWalk:
 
     async def _may_go_ahead(self) -> None:
         """Wait while what is under way will probably fill the target."""
-        while self._undecided >= self._useful():
+        while self._books.ahead >= self._useful():
+            self._lane.rest()
             self._progress.clear()
             await self._progress.wait()
 
     def _useful(self) -> float:
         believed = max(LOWEST_YIELD, (self._books.kept + 1) / (self._books.decided + 1))
-        return self._books.missing / believed + SPARE_TARGETS
+        room = min(self._books.missing, self._stage.bounds.frames_left / self._stage.window.lanes)
+        return room / believed + SPARE_TARGETS
 
     async def _decide(self, item: Item) -> None:
         """Decide the next rank once its work is done."""
         try:
-            result = await self._stage.stop.or_stopped(item.task)
+            result = await self._result(item)
             item.turn.end()
         except BaseException:
             await self._drop(item)
@@ -218,16 +235,24 @@ class CategoryWalk:
             raise Stopped
         ruling = self._judge.decide(item, result)
         self._books.under_way.discard(item.rank)
-        self._undecided -= 1
+        self._books.ahead -= 1
         self._progress.set()
         if item.place == item.visit.count - 1 or self._judge.is_lost(item.visit.source):
             self._stage.sources.forget(item.visit.source)  # one that is lost is opened anew in a later pass
         if ruling is None:
-            await self._stage.window.release()
+            self._stage.window.release()
             return
         outcome = ruling.outcome
         self._books.count(outcome.verdict, outcome.reason, due=outcome.retry_at is not None)
         await self._hand_over(ruling)
+
+    async def _result(self, item: Item) -> Result:
+        """What came of the item's work; of a cap that held when it was begun and holds no more, it is done now."""
+        stop = self._stage.stop
+        result = await stop.or_stopped(item.task)
+        if isinstance(result, Capped) and not self._judge.is_capped(item.visit.source):
+            return await stop.or_stopped(self._take(item.rank, item.visit, item.place))
+        return result
 
     async def _hand_over(self, ruling: Ruling) -> None:
         if ruling.measured is not None:
@@ -245,7 +270,7 @@ class CategoryWalk:
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._stage.executor, self._encode, ruling, turn)
         finally:
-            await self._stage.window.release()
+            self._stage.window.release()
 
     def _encode(self, ruling: Ruling, turn: Wait) -> Decision:
         turn.end()
@@ -268,7 +293,7 @@ class CategoryWalk:
         item.task.cancel()
         await asyncio.gather(item.task, return_exceptions=True)
         item.turn.end()
-        await self._stage.window.release()
+        self._stage.window.release()
 
 
 def _heard(task: asyncio.Task[Decision]) -> None:

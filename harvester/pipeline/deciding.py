@@ -23,7 +23,8 @@ from harvester.store.passes import OpenPass
 from harvester.store.records import Outcome
 from harvester.text import printable, redact
 from harvester.version import __version__
-from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold
+from harvester.vision.caps import FEW_BROADCASTERS, Origin
+from harvester.vision.fold import KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold
 from harvester.vision.jpeg import stored_size
 from harvester.vision.measure import pack
 from harvester.vision.phash import hex16
@@ -74,10 +75,15 @@ class Judge:
         """True once the source could not be opened at a decided rank of the pass: no later rank has a target."""
         return (source.kind, source.id) in self._lost
 
+    def is_capped(self, source: Source) -> bool:
+        """True if the next target of the source is dropped whatever it shows."""
+        return bool(self.fold.capped(Origin.of(source)))
+
     def decide(self, item: Item, result: Result) -> Ruling | None:
         """The next ruling of the category; None where there is no such target.
 
-        What was decided before counts first: ``result`` depends on how far ahead its work was begun.
+        What was decided before counts first: ``result`` depends on how far ahead its work was begun. Of a source
+        that is not capped any more it must not be Capped.
         """
         source = item.visit.source
         if self.is_lost(source):
@@ -92,12 +98,12 @@ class Judge:
             case Measured():
                 return self._verdict(item, result)
             case Capped() | Doubtful():
-                raise AssertionError("a cap that was reached stays reached")
+                raise AssertionError("a target that counts has been looked at")
 
     def _unlooked(self, source: Source, result: Result) -> str:
         """Why a target is dropped whatever its picture shows; "" if its picture counts."""
-        if self.fold.capped(source.broadcaster_id):
-            return BROADCASTER_CAP
+        if reason := self.fold.capped(Origin.of(source)):
+            return reason
         if isinstance(result, Doubtful):
             return LOW_CONFIDENCE
         moment_kept = isinstance(result, Measured) and self.ledger.is_kept(
@@ -119,7 +125,7 @@ class Judge:
     def _verdict(self, item: Item, result: Measured) -> Ruling:
         seq = self.ledger.next_seq()
         source = item.visit.source
-        decided = self.fold.decide(seq, source.broadcaster_id, result.look.measurement)
+        decided = self.fold.decide(seq, Origin.of(source), result.look.measurement)
         kept = decided.verdict.kept
         outcome = self._outcome(
             item,
@@ -137,13 +143,15 @@ class Judge:
         return Ruling(outcome, source, decided.verdict.scores, result if kept else None)
 
     def _drop(self, item: Item, reason: str) -> Outcome:
-        """A drop that no picture was needed for: the same row whether or not it was fetched ahead."""
+        """A drop that no picture was needed for: the same row whether or not it was fetched ahead. Of what is held
+        back :meth:`Lister.retries` tells when it is due; here it is said that it is."""
         return self._outcome(
             item,
             seq=self.ledger.next_seq(),
             k=item.visit.target_number(item.place),
             verdict="dropped",
             reason=reason,
+            retry_at=self.clock.start if reason == FEW_BROADCASTERS else None,
         )
 
     def _failure(self, item: Item, result: Failed) -> Outcome:

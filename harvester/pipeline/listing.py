@@ -20,6 +20,7 @@ from harvester.sampling.parts import is_over, next_part
 from harvester.sampling.plan import Wish
 from harvester.store.ledger import Ledger
 from harvester.text import printable
+from harvester.vision.caps import NO_CAPS, Caps
 
 #: Newest known clips that tell how many come in an hour, and how few tell nothing: below a page of them a listing
 #: is as good with windows of a day.
@@ -164,6 +165,7 @@ class Lister:
     sample: Sample
     clock: Clock
     forgotten: Callable[[Source], bool]
+    caps: Caps = NO_CAPS
 
     def suddenly_empty(self, category: Category, request: Request, found: Found) -> TryAgainLater | None:
         """The error that it is when a category lists nothing at all and had sources before; None if it is none."""
@@ -268,11 +270,13 @@ class Lister:
         return self._more(source, growing[key]) if wish is None and key in growing else wish
 
     def retries(self, category: Category, request: Request) -> list[Wish]:
-        """Failures that were due again when the run started, for a further pass of the same run."""
+        """Failures that were due again when the run started, for a further pass of the same run; and what was held
+        back until there were more broadcasters, once there are."""
+        held_back = self.caps.held_back(self.ledger.kept_by_broadcaster(category.id))
         wanted = self.discover.source_types if request.source is None else (request.source[0],)
         return [
             wish
-            for source, targets in self.ledger.due_retries(category.id, self.clock.start)
+            for source, targets in self.ledger.due_retries(category.id, self.clock.start, held_back)
             if source.kind in wanted
             and not self.forgotten(source)
             and (request.source is None or source.id == request.source[1])

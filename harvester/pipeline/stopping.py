@@ -102,6 +102,11 @@ class Bounds:
             return True
         return False
 
+    @property
+    def frames_left(self) -> float:
+        """Frames that the run may still keep; infinite without such a bound."""
+        return max(0, self._run.max_frames - self._kept()) if self._run.max_frames else math.inf
+
     async def watch(self) -> None:
         """Ask for a stop when the time is over or the traffic used up, whatever the run waits for then.
 

@@ -1,8 +1,15 @@
-"""How far work may run ahead of decisions: a bound in targets and, by the largest picture met, in bytes."""
+"""How far work may run ahead of decisions: a bound in targets and, by the largest picture met, in bytes.
+
+Categories share the window, each through a *lane* of its own. A free slot goes to the lane that is filled least,
+so that a run which ends early has filled all categories evenly.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 #: Bytes of a decoded 1080p 4:2:0 picture: what a target is assumed to hold until a larger picture is met.
 PICTURE_BYTES = 1920 * 1080 * 3 // 2
@@ -16,7 +23,7 @@ class Window:
         self._bytes = n_bytes
         self._largest = PICTURE_BYTES
         self._held = 0
-        self._changed = asyncio.Condition()
+        self._lanes: list[Lane] = []
 
     @property
     def slots(self) -> int:
@@ -28,18 +35,90 @@ class Window:
         """Slots taken."""
         return self._held
 
+    @property
+    def lanes(self) -> int:
+        """Lanes that are open, whether or not they want a slot now."""
+        return len(self._lanes)
+
     def met(self, picture_bytes: int) -> None:
         """Take note of a decoded picture's size."""
         self._largest = max(self._largest, picture_bytes)
 
-    async def acquire(self) -> None:
-        """Take a slot as soon as there is one."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._held < self.slots)
+    def lane(self, filled: Callable[[], float]) -> Lane:
+        """A new lane, open while its ``with`` block runs. ``filled``: how much it has of what it wants."""
+        return Lane(self, filled)
+
+    def open(self, lane: Lane) -> None:
+        self._lanes.append(lane)
+
+    def close(self, lane: Lane) -> None:
+        self._lanes.remove(lane)
+        self.admit()
+
+    def release(self) -> None:
+        """Give a slot back."""
+        self._held -= 1
+        self.admit()
+
+    def admit(self) -> None:
+        """Give free slots to the lane that is filled least; to no other, as long as that one wants more."""
+        while self._held < self.slots:
+            wanting = [lane for lane in self._lanes if lane.wanting]
+            neediest = min(wanting, key=Lane.filled, default=None)
+            if neediest is None or not neediest.enter():
+                return
             self._held += 1
 
-    async def release(self) -> None:
-        """Give a slot back."""
-        async with self._changed:
-            self._held -= 1
-            self._changed.notify_all()
+
+class Lane:
+    """One category's way into the window.
+
+    From its first :meth:`acquire` on it wants slots, one after the other, until it says that it rests. Between two
+    of them it must not wait for anything: others that are filled more would wait with it.
+    """
+
+    def __init__(self, window: Window, filled: Callable[[], float]) -> None:
+        self._window = window
+        self._filled = filled
+        self._turn: asyncio.Future[None] | None = None
+        self.wanting = False
+
+    def __enter__(self) -> Self:
+        self._window.open(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wanting = False
+        self._window.close(self)
+
+    def filled(self) -> float:
+        """How much it has of what it wants."""
+        return self._filled()
+
+    def enter(self) -> bool:
+        """Take the slot that is offered; False if it does not ask for one at this moment."""
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return False
+        turn.set_result(None)
+        return True
+
+    async def acquire(self) -> None:
+        """Take a slot as soon as there is one and no lane that is filled less wants it."""
+        turn = self._turn = asyncio.get_running_loop().create_future()
+        self.wanting = True
+        self._window.admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._turn = None
+            if not turn.cancelled():  # the slot had just been given
+                self._window.release()
+            raise
+
+    def rest(self) -> None:
+        """Want nothing until the next :meth:`acquire`."""
+        self.wanting = False
+        self._window.admit()

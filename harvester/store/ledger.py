@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from harvester.model import Category, Frame, Rank
 from harvester.store.database import Database
 from harvester.store.records import Outcome, outcome_row
-from harvester.store.removals import Removals
+from harvester.store.removals import CAPPED_DAY, WITH_SOURCE, Removals
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
@@ -293,8 +293,9 @@ class Ledger(Removals):
         return self._database.records(f"SELECT {columns} FROM outcomes ORDER BY pass_id, seq")
 
     def decisions(self) -> Iterator[dict[str, Any]]:
-        """Every committed outcome with all its columns, in order of decision."""
-        for record in self._database.records("SELECT * FROM outcomes ORDER BY seq"):
+        """Every committed outcome with all its columns, in order of decision; ``day``: as the caps count it."""
+        query = f"SELECT o.*, {CAPPED_DAY} AS day FROM outcomes o LEFT JOIN {WITH_SOURCE} ORDER BY o.seq"
+        for record in self._database.records(query):
             record["phash"] = None if record["phash"] is None else record["phash"] & (1 << 64) - 1
             yield record
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from harvester.errors import PROGRAM_REFUSED
 from harvester.model import Rank, Source, SourceKind, Vod
 from harvester.sampling.plan import Visit
-from harvester.store.parts import PART_COLUMNS, Parts, part_from
+from harvester.store.parts import PART_COLUMNS, part_from
 from harvester.store.records import source_from, source_record
+from harvester.store.retries import CAPPED, Retries
 
 #: Visits read at a time, each with its source's record: some 2 ms, and half a megabyte.
 VISITS_AT_ONCE = 256
@@ -33,8 +33,8 @@ class OpenPass:
     lost: frozenset[tuple[SourceKind, str]] = frozenset()
 
 
-class Passes(Parts):
-    """The part of the ledger that plans: passes, their visits, and what is due again."""
+class Passes(Retries):
+    """The part of the ledger that plans: passes and their visits."""
 
     def open_pass(self, category_id: str, scope: str) -> OpenPass | None:
         """The unfinished pass of that category and scope, if there is one."""
@@ -156,7 +156,7 @@ class Passes(Parts):
             " CROSS JOIN sources s ON s.category_id = h.listed AND s.kind = 'vod' AND s.id = h.source_id"
             " WHERE h.category_id = ?1 AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.category_id = h.listed"
             " AND o.kind = 'vod' AND o.source_id = h.source_id AND o.pass_id = p.id AND o.place = 0"
-            " AND o.reason = 'broadcaster-cap') ORDER BY json_extract(s.record, '$.duration_s'), h.listed",
+            f" AND o.{CAPPED}) ORDER BY json_extract(s.record, '$.duration_s'), h.listed",
             category_id,
             scope,
         )
@@ -189,102 +189,13 @@ class Passes(Parts):
         )
         return {(kind, source_id) for kind, source_id in rows}
 
-    def due_retries(self, category_id: str, now: datetime) -> list[tuple[Source, tuple[int, ...] | None]]:
-        """Sources with failures that may be tried again: the failed targets, or None for the whole source."""
-        rows = self._database.rows(
-            "SELECT o.kind, s.record, o.k FROM outcomes o JOIN sources s ON s.category_id = o.category_id"
-            " AND s.kind = o.kind AND s.id = o.source_id"
-            " WHERE o.category_id = ? AND o.retry_at IS NOT NULL AND o.retry_at <= ?"
-            " ORDER BY o.kind, o.source_id, o.k",
-            category_id,
-            now.isoformat(),
-        )
-        wanted: dict[tuple[str, str], set[int | None]] = {}
-        for kind, record, k in rows:
-            wanted.setdefault((kind, record), set()).add(k)
-        return [
-            (source_from(kind, record), None if None in ks else tuple(sorted(k for k in ks if k is not None)))
-            for (kind, record), ks in wanted.items()
-        ]
-
-    def decided_targets(self, category_id: str, kind: SourceKind, source_id: str) -> set[int]:
-        """Numbers of the source's targets that are never fetched again: decided, or failed for good.
-
-        A failure that a later pass has taken up is due no more, and yet undecided as long as that pass has not
-        decided it: it could not open the source, or has not come that far.
-        """
-        rows = self._database.rows(
-            "SELECT k, verdict, retry_at, pass_id, max(seq) FROM outcomes WHERE category_id = ? AND kind = ?"
-            " AND source_id = ? AND k IS NOT NULL GROUP BY k",
-            category_id,
-            kind,
-            source_id,
-        )
-        taken_up = self._taken_up(category_id, kind, source_id)
-
-        def is_final(k: int, retry_at: str | None, pass_id: int) -> bool:
-            return retry_at is None and taken_up.get(k, 0) <= pass_id
-
-        return {k for k, verdict, due, pass_id, _ in rows if verdict != "failed" or is_final(k, due, pass_id)}
-
-    def _taken_up(self, category_id: str, kind: SourceKind, source_id: str) -> dict[int, int]:
-        """The newest pass that visits the source for that target alone, by number of the target."""
-        rows = self._database.rows(
-            "SELECT wanted.value, max(v.pass_id) FROM visits v, json_each(v.retry) wanted"
-            " WHERE v.category_id = ? AND v.kind = ? AND v.source_id = ? AND v.retry IS NOT NULL"
-            " GROUP BY wanted.value",
-            category_id,
-            kind,
-            source_id,
-        )
-        return dict(rows)
-
-    def settled_elsewhere(self, source: Source, pass_id: int) -> set[int]:
-        """Numbers of the source's targets that another pass of its category has kept or dropped."""
-        rows = self._database.rows(
-            "SELECT k FROM outcomes WHERE category_id = ? AND kind = ? AND source_id = ? AND pass_id <> ?"
-            " AND k IS NOT NULL AND verdict <> 'failed'",
-            source.category_id,
-            source.kind,
-            source.id,
-            pass_id,
-        )
-        return {k for (k,) in rows}
-
-    def failures_of(self, category_id: str, kind: SourceKind, source_id: str, k: int | None) -> int:
-        """How often that target (or, with None, opening that source) has failed so far, by a fault of its own."""
-        return int(
-            self._database.one(
-                "SELECT count(*) FROM outcomes WHERE category_id = ? AND kind = ? AND source_id = ?"
-                " AND k IS ? AND verdict = 'failed' AND reason <> ?",
-                category_id,
-                kind,
-                source_id,
-                k,
-                PROGRAM_REFUSED,
-            )
-            or 0
-        )
-
-    def gone_since(self, category_id: str, kind: SourceKind, source_id: str) -> datetime | None:
-        """Start of the first run that found the source gone, since it was last opened; None if none has."""
-        started_at = self._database.one(
-            "SELECT min(r.started_at) FROM outcomes o JOIN runs r ON r.id = o.run_id"
-            " WHERE o.category_id = ?1 AND o.kind = ?2 AND o.source_id = ?3 AND o.k IS NULL AND o.reason = 'gone'"
-            " AND o.seq > (SELECT coalesce(max(seq), 0) FROM outcomes WHERE category_id = ?1 AND kind = ?2"
-            " AND source_id = ?3 AND k IS NOT NULL AND reason <> 'broadcaster-cap')",
-            category_id,
-            kind,
-            source_id,
-        )
-        return None if started_at is None else datetime.fromisoformat(started_at)
-
     def _insert_visit(self, category_id: str, visit: Visit, planned_at: datetime) -> None:
         source = visit.source
         retry = None if visit.retry is None else json.dumps(visit.retry)
         first_k = 0 if visit.part is None else visit.part.first_k
         self._database.execute(
-            "INSERT INTO sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record",
+            "INSERT INTO sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = json_set("
+            "excluded.record, '$.created_at', json_extract(record, '$.created_at'))",  # its day must stay
             (category_id, source.kind, source.id, source.broadcaster_id, source_record(source)),
         )
         if visit.part is not None:

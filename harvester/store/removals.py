@@ -21,6 +21,14 @@ from harvester.model import SourceKind
 from harvester.sampling.labels import confidence
 from harvester.store.passes import Passes
 from harvester.store.records import labels_from
+from harvester.vision.caps import Origin, Tally
+
+#: UTC day on which a source (s) of an outcome (o) was made; "" if that is unknown.
+DAY = "coalesce(substr(json_extract(s.record, '$.created_at'), 1, 10), '')"
+#: ... as the caps count it: what was adopted from the metadata counts for no day, whatever is listed later.
+CAPPED_DAY = f"CASE WHEN o.k IS NULL THEN '' ELSE {DAY} END"
+#: Joins that source.
+WITH_SOURCE = "sources s ON s.category_id = o.category_id AND s.kind = o.kind AND s.id = o.source_id"
 
 #: Rows with measurements read at a time: some 1.5 MB.
 MEASURED_AT_ONCE = 256
@@ -73,6 +81,29 @@ class Removals(Passes):
         )
         return Counter(dict(kept)) - Counter(dict(left))
 
+    def kept_by_day(self, category_id: str) -> Counter[str]:
+        """Kept frames of the category by the UTC day on which their source was made, as far as that is known."""
+        kept = self._database.rows(
+            f"SELECT {DAY}, sum(o.n) FROM (SELECT category_id, kind, source_id, count(*) AS n FROM runs r"
+            " CROSS JOIN outcomes o INDEXED BY outcomes_of_run ON o.run_id = r.id"  # all of it is in that index
+            " WHERE o.category_id = ? AND o.verdict = 'kept' AND o.k IS NOT NULL GROUP BY kind, source_id) o"
+            f" JOIN {WITH_SOURCE} GROUP BY 1",
+            category_id,
+        )
+        left = self._database.rows(
+            f"SELECT {CAPPED_DAY}, count(*) FROM removals r JOIN outcomes o ON o.seq = r.seq"
+            f" JOIN {WITH_SOURCE} WHERE r.category_id = ? GROUP BY 1",
+            category_id,
+        )
+        days = Counter(dict(kept)) - Counter(dict(left))
+        days.pop("", None)
+        return days
+
+    def tally(self, category_id: str, *, by_day: bool) -> Tally:
+        """What the caps count of the category; days only where they matter: that looks at every source."""
+        days = self.kept_by_day(category_id) if by_day else Counter[str]()
+        return Tally(self.kept_by_broadcaster(category_id), days)
+
     def kept_count(self, category_id: str) -> int:
         """Kept frames of the category."""
         decided = "SELECT count(*) FROM outcomes WHERE category_id = ? AND verdict = 'kept'"
@@ -108,14 +139,14 @@ class Removals(Passes):
         """Decisions (seq) whose images left at earlier barriers."""
         return {seq for (seq,) in self._database.rows("SELECT seq FROM removals WHERE barrier < ?", barrier)}
 
-    def left_at(self, barrier: int) -> dict[int, tuple[str, str, str]]:
-        """Category id, broadcaster id and reason of what left at a barrier, by seq."""
+    def left_at(self, barrier: int) -> dict[int, tuple[str, Origin, str]]:
+        """Category id, origin and reason of what left at a barrier, by seq."""
         rows = self._database.rows(
-            "SELECT r.seq, r.category_id, o.broadcaster_id, r.reason FROM removals r"
-            " JOIN outcomes o ON o.seq = r.seq WHERE r.barrier = ?",
+            f"SELECT r.seq, r.category_id, o.broadcaster_id, {CAPPED_DAY}, r.reason FROM removals r"
+            f" JOIN outcomes o ON o.seq = r.seq LEFT JOIN {WITH_SOURCE} WHERE r.barrier = ?",
             barrier,
         )
-        return {seq: tuple(rest) for seq, *rest in rows}
+        return {seq: (category_id, Origin(who, day), why) for seq, category_id, who, day, why in rows}
 
     def leaving(self) -> set[str]:
         """Names of images that are leaving and may still be there."""
@@ -200,9 +231,8 @@ class Removals(Passes):
         """All sightings of a broadcaster, in an order that does not depend on when they were decided."""
         rows = self._database.rows(
             "SELECT o.seq, o.verdict = 'kept', o.category_id, coalesce(json_extract(s.record, '$.video_id'),"
-            " o.source_id), coalesce(substr(json_extract(s.record, '$.created_at'), 1, 10), ''), o.phash"
-            " FROM outcomes o LEFT JOIN sources s ON s.category_id = o.category_id AND s.kind = o.kind"
-            " AND s.id = o.source_id WHERE o.broadcaster_id = ? AND o.phash IS NOT NULL"
+            f" o.source_id), {DAY}, o.phash FROM outcomes o LEFT JOIN {WITH_SOURCE}"
+            " WHERE o.broadcaster_id = ? AND o.phash IS NOT NULL"
             " AND o.measurement IS NOT NULL AND o.seq <= ?"
             " ORDER BY o.category_id, o.kind, o.source_id, o.k, o.offset_s",
             broadcaster_id,

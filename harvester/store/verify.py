@@ -19,7 +19,8 @@ from harvester.store.barrier import leaving
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
 from harvester.store.removals import Barrier
-from harvester.vision.fold import BROADCASTER_CAP, KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold, Rules
+from harvester.vision.caps import Caps, Origin
+from harvester.vision.fold import KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import unpack
 
@@ -42,7 +43,10 @@ def rules_record(rules: Rules) -> dict[str, Any]:
     return {
         "filter": rules.filter.model_dump(),
         "radius": rules.radius,
-        "max_per_broadcaster": rules.max_per_broadcaster,
+        "max_per_broadcaster": rules.caps.per_broadcaster,
+        "max_per_day": rules.caps.per_day,
+        "even_share": rules.caps.even_share,
+        "min_broadcasters": rules.caps.min_broadcasters,
     }
 
 
@@ -116,8 +120,8 @@ def _left_again(
     """Let go again what left at a barrier; all sightings up to it must say the same."""
     stored = ledger.left_at(barrier.number)
     expected = leaving(ledger, barrier, rules[run_id].radius)
-    for seq, (category_id, broadcaster_id, reason) in stored.items():
-        folds[category_id].leave(seq, broadcaster_id, reason)
+    for seq, (category_id, origin, reason) in stored.items():
+        folds[category_id].leave(seq, origin, reason)
         if expected.get(seq) != reason:
             yield Finding("replay", f"decision {seq} left as {reason}, the sightings say {expected.get(seq)}")
     for seq in sorted(expected.keys() - stored.keys()):
@@ -168,7 +172,9 @@ def _first_within(radius: int, these: NDArray[np.uint64], others: NDArray[np.uin
 
 
 def _rules(record: dict[str, Any]) -> Rules:
-    return Rules(Filter(**record["filter"]), record["radius"], record["max_per_broadcaster"])
+    """The rules that :func:`rules_record` wrote; earlier versions knew fewer caps."""
+    kinds = ("max_per_broadcaster", "max_per_day", "even_share", "min_broadcasters")
+    return Rules(Filter(**record["filter"]), record["radius"], Caps(*(record.get(kind, 0) for kind in kinds)))
 
 
 def _empty_fold() -> CategoryFold:
@@ -178,15 +184,16 @@ def _empty_fold() -> CategoryFold:
 
 def _replayed(fold: CategoryFold, row: dict[str, Any]) -> tuple[str, str, int | None] | None:
     """Verdict, reason and hash that the fold gives now; None for what no measurement decided."""
+    origin = Origin(row["broadcaster_id"], row["day"])
     if row["verdict"] == "kept" and row["measurement"] is None:  # adopted from the metadata
         fold.anchors.add(row["phash"], row["seq"])
-        fold.kept_by_broadcaster[row["broadcaster_id"]] += 1
+        fold.tally.count(origin)
         return None
     if row["verdict"] == "failed":
         return None
     if row["reason"] in (KNOWN_MOMENT, LOW_CONFIDENCE):  # no picture decided that
         return None
     if row["measurement"] is None:
-        return ("dropped", BROADCASTER_CAP if fold.capped(row["broadcaster_id"]) else "not capped", None)
-    decided = fold.decide(row["seq"], row["broadcaster_id"], unpack(row["measurement"]))
+        return ("dropped", fold.capped(origin) or "not capped", None)
+    decided = fold.decide(row["seq"], origin, unpack(row["measurement"]))
     return ("kept" if decided.verdict.kept else "dropped", decided.verdict.reason, decided.phash)

@@ -6,19 +6,17 @@ before it and on nothing else.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from harvester.config import Filter
 from harvester.model import Measurement, Verdict
+from harvester.vision.caps import NO_CAPS, Caps, Origin, Tally
 from harvester.vision.filters import judge
 from harvester.vision.hamming import HashIndex
 from harvester.vision.phash import phash
 
 #: Reason of a frame whose picture the category already has.
 DUPLICATE = "duplicate"
-#: Reason of a target whose broadcaster already has its share of the category.
-BROADCASTER_CAP = "broadcaster-cap"
 #: Reason of a moment whose image the dataset already has: its ledger was lost, or another rendition is asked for.
 KNOWN_MOMENT = "known-moment"
 #: Reason of a target whose label is less sure than the run wanted; its picture was never fetched.
@@ -27,11 +25,11 @@ LOW_CONFIDENCE = "low-confidence"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the fold decides by. ``max_per_broadcaster``: kept frames a broadcaster may have, 0 = any."""
+    """What the fold decides by. ``radius``: of near-duplicates (bits)."""
 
     filter: Filter
     radius: int
-    max_per_broadcaster: int = 0
+    caps: Caps = NO_CAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Decided:
 
 @dataclass(slots=True)
 class CategoryFold:
-    """State of one category's decisions: the anchors (hashes of kept frames) and counts by broadcaster.
+    """State of one category's decisions: the anchors (hashes of kept frames) and what the caps count.
 
     ``left``: anchors whose frames have left the dataset since, by key, with their reasons: what looks like them is
     dropped for the same.
@@ -55,21 +53,23 @@ class CategoryFold:
 
     rules: Rules
     anchors: HashIndex
-    kept_by_broadcaster: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
     left: dict[int, str] = field(default_factory=dict)
 
-    def capped(self, broadcaster_id: str) -> bool:
-        """True once no more frames of the broadcaster can be kept; False again only when frames of it leave."""
-        cap = self.rules.max_per_broadcaster
-        return bool(cap) and self.kept_by_broadcaster[broadcaster_id] >= cap
+    def capped(self, origin: Origin) -> str:
+        """The cap that keeps the next frame of that origin out; "" if none does.
 
-    def decide(self, key: int, broadcaster_id: str, measurement: Measurement | None) -> Decided:
+        Broadcaster and day are free again only when frames of theirs leave; a share once others have frames too.
+        """
+        return self.tally.reached(self.rules.caps, origin)
+
+    def decide(self, key: int, origin: Origin, measurement: Measurement | None) -> Decided:
         """Verdict of the next target in rank order; ``key`` names it among the anchors if it is kept.
 
-        ``measurement`` None: the target was not fetched because its broadcaster is capped.
+        ``measurement`` None: the target was not fetched because of a cap.
         """
-        if self.capped(broadcaster_id):
-            return Decided(Verdict(kept=False, reason=BROADCASTER_CAP))
+        if reason := self.capped(origin):
+            return Decided(Verdict(kept=False, reason=reason))
         if measurement is None:
             raise ValueError("only a capped target may come without a measurement")
         verdict = judge(measurement, self.rules.filter)
@@ -82,10 +82,10 @@ class CategoryFold:
             dropped = Verdict(kept=False, reason=reason, scores=verdict.scores)
             return Decided(dropped, picture_hash, near.key, near.distance)
         self.anchors.add(picture_hash, key)
-        self.kept_by_broadcaster[broadcaster_id] += 1
+        self.tally.count(origin)
         return Decided(verdict, picture_hash)
 
-    def leave(self, key: int, broadcaster_id: str, reason: str) -> None:
+    def leave(self, key: int, origin: Origin, reason: str) -> None:
         """The frame of an anchor has left the dataset."""
         self.left[key] = reason
-        self.kept_by_broadcaster[broadcaster_id] -= 1
+        self.tally.count(origin, -1)

@@ -33,6 +33,7 @@ from harvester.stats import StageTimes
 from harvester.store.classes import ClassEntry, SplitRule
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
+from harvester.vision.caps import Caps
 from harvester.vision.fold import CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import measure
@@ -137,13 +138,15 @@ class RememberingSink:
         self.finished = True
 
 
-def judge(ledger: Ledger, *, cap: int = 0, run_id: str = "run", now: datetime = NOW) -> Judge:
+def judge(
+    ledger: Ledger, *, cap: int = 0, caps: Caps | None = None, run_id: str = "run", now: datetime = NOW
+) -> Judge:
     sink = RememberingSink()
     return Judge(
         run_id=run_id,
         category=HADES,
         entry=sink.label(HADES),
-        fold=CategoryFold(Rules(Filter(), 6, cap), HashIndex()),
+        fold=CategoryFold(Rules(Filter(), 6, caps or Caps(cap)), HashIndex()),
         ledger=ledger,
         sink=sink,
         clock=Clock(now),

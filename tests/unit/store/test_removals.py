@@ -19,6 +19,7 @@ from harvester.store.barrier import leaving
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
 from harvester.store.verify import replay, rules_record
+from harvester.vision.caps import Origin
 from harvester.vision.fold import CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import measure, pack
@@ -59,7 +60,7 @@ class Books:
         fold = self.folds.setdefault(source.category_id, CategoryFold(RULES, HashIndex()))
         fold.left = self.ledger.left_of(source.category_id)
         seq = self.ledger.next_seq()
-        decided = fold.decide(seq, source.broadcaster_id, shown)
+        decided = fold.decide(seq, Origin.of(source), shown)
         kept = decided.verdict.kept
         outcome = Outcome(
             seq,

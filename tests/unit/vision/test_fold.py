@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from harvester.config import Filter
 from harvester.model import Measurement
+from harvester.vision.caps import BROADCASTER_CAP, Caps, Origin, Tally
 from harvester.vision.filters import judge
-from harvester.vision.fold import BROADCASTER_CAP, DUPLICATE, CategoryFold, Decided, Rules
+from harvester.vision.fold import DUPLICATE, CategoryFold, Decided, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import measure
 from harvester.vision.phash import phash
@@ -43,12 +44,12 @@ def distance(one: int, other: int) -> int:
 
 
 def fold(cap: int = 0, radius: int = RADIUS) -> CategoryFold:
-    return CategoryFold(Rules(Filter(), radius, cap), HashIndex())
+    return CategoryFold(Rules(Filter(), radius, Caps(cap)), HashIndex())
 
 
 def verdicts(order: list[int], radius: int = RADIUS) -> list[bool]:
     folding = fold(radius=radius)
-    return [folding.decide(key, "b", morph(step)).verdict.kept for key, step in enumerate(order)]
+    return [folding.decide(key, Origin("b"), morph(step)).verdict.kept for key, step in enumerate(order)]
 
 
 def test_the_pictures_are_what_the_tests_need() -> None:
@@ -79,8 +80,8 @@ def test_duplicates_are_compared_with_what_was_kept_so_there_are_no_chains() -> 
 def test_a_duplicate_names_its_anchor() -> None:
     a, b, _ = chain()
     folding = fold()
-    folding.decide(70, "b", morph(a))
-    dropped = folding.decide(71, "other", morph(b))
+    folding.decide(70, Origin("b"), morph(a))
+    dropped = folding.decide(71, Origin("other"), morph(b))
     assert (dropped.verdict.kept, dropped.verdict.reason) == (False, DUPLICATE)
     assert (dropped.near_key, dropped.near_distance) == (70, distance(a, b))
     assert dropped.phash == phash(morph(b).grid)
@@ -91,39 +92,45 @@ def test_a_duplicate_names_its_anchor() -> None:
 def test_filters_come_first_and_what_they_drop_is_no_anchor(step: int, reason: str) -> None:
     folding = fold()
     for key in range(2):
-        decided = folding.decide(key, "b", morph(step))
+        decided = folding.decide(key, Origin("b"), morph(step))
         assert (decided.verdict.reason, decided.phash, decided.near_key) == (reason, None, None)
     assert len(folding.anchors) == 0
-    assert not folding.kept_by_broadcaster
+    assert not folding.tally.by_broadcaster
 
 
 def test_a_cap_holds_for_its_broadcaster_for_ever_and_needs_no_picture() -> None:
     folding = fold(cap=1)
-    assert not folding.capped("b")
-    assert folding.decide(0, "b", morph(0)).verdict.kept
-    assert folding.capped("b")
-    assert not folding.capped("c")
-    capped = Decided(folding.decide(1, "b", morph(STEPS - 1)).verdict)
-    assert capped == folding.decide(2, "b", None) == folding.decide(3, "b", morph(0))
+    assert not folding.capped(Origin("b"))
+    assert folding.decide(0, Origin("b"), morph(0)).verdict.kept
+    assert folding.capped(Origin("b"))
+    assert not folding.capped(Origin("c"))
+    capped = Decided(folding.decide(1, Origin("b"), morph(STEPS - 1)).verdict)
+    assert capped == folding.decide(2, Origin("b"), None) == folding.decide(3, Origin("b"), morph(0))
     assert capped.verdict.reason == BROADCASTER_CAP
-    assert folding.decide(4, "c", morph(STEPS - 1)).verdict.kept
+    assert folding.decide(4, Origin("c"), morph(STEPS - 1)).verdict.kept
     with pytest.raises(ValueError, match="measurement"):
-        folding.decide(5, "d", None)
+        folding.decide(5, Origin("d"), None)
 
 
 def test_a_duplicate_does_not_count_for_the_cap() -> None:
     folding = fold(cap=2)
-    assert [folding.decide(key, "b", morph(0)).verdict.reason for key in range(3)] == ["", DUPLICATE, DUPLICATE]
-    assert not folding.capped("b")
+    assert [folding.decide(key, Origin("b"), morph(0)).verdict.reason for key in range(3)] == [
+        "",
+        DUPLICATE,
+        DUPLICATE,
+    ]
+    assert not folding.capped(Origin("b"))
 
 
 def test_it_goes_on_from_anchors_and_counts_of_earlier_runs() -> None:
     a, b, c = chain()
     hashes = np.array([phash(morph(a).grid)], np.uint64)
-    folding = CategoryFold(Rules(Filter(), RADIUS, 5), HashIndex.from_arrays(hashes, np.array([9])), Counter(b=4))
-    assert folding.decide(10, "b", morph(b)).near_key == 9
-    assert folding.decide(11, "b", morph(c)).verdict.kept
-    assert folding.capped("b")
+    folding = CategoryFold(
+        Rules(Filter(), RADIUS, Caps(5)), HashIndex.from_arrays(hashes, np.array([9])), Tally(Counter(b=4))
+    )
+    assert folding.decide(10, Origin("b"), morph(b)).near_key == 9
+    assert folding.decide(11, Origin("b"), morph(c)).verdict.kept
+    assert folding.capped(Origin("b"))
 
 
 targets = st.lists(st.tuples(st.integers(-3, STEPS - 1), st.sampled_from("xyz")), max_size=30)
@@ -133,7 +140,7 @@ targets = st.lists(st.tuples(st.integers(-3, STEPS - 1), st.sampled_from("xyz"))
 def test_it_decides_like_the_oracle(order: list[tuple[int, str]], radius: int, cap: int) -> None:
     folding, kept, count = fold(cap, radius), dict[int, int](), Counter[str]()
     for key, (step, broadcaster) in enumerate(order):
-        decided = folding.decide(key, broadcaster, morph(step))
+        decided = folding.decide(key, Origin(broadcaster), morph(step))
         verdict = judge(morph(step), Filter())
         if cap and count[broadcaster] >= cap:
             assert decided.verdict.reason == BROADCASTER_CAP
@@ -148,4 +155,4 @@ def test_it_decides_like_the_oracle(order: list[tuple[int, str]], radius: int, c
                 count[broadcaster] += 1
             else:
                 assert (decided.near_distance, distances[decided.near_key or 0]) == (near, near)
-    assert folding.kept_by_broadcaster == count
+    assert folding.tally.by_broadcaster == count
