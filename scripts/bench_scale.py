@@ -272,7 +272,7 @@ def measure(root: Path, size: Size) -> dict[str, dict[str, float]]:
         pass
     with watch.timed("status"), inspect_dataset(root, clock) as looked:
         assert looked is not None
-        overview(looked.dataset, looked.ledger)
+        overview(looked.dataset, looked.ledger, max_per_vod=40)
     with watch.timed("open for a run"):
         opening = open_dataset(root, clock)
         opened = opening.__enter__()

@@ -79,7 +79,8 @@ def status(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     config = loaded(config_path, term).config
     with inspect_dataset(out, Clock(config.run.start)) as opened:
-        facts = DatasetOverview((), ()) if opened is None else overview(opened.dataset, opened.ledger)
+        cap = config.sample.max_per_vod
+        facts = overview(opened.dataset, opened.ledger, max_per_vod=cap) if opened else DatasetOverview((), ())
     if as_json:
         categories = {
             entry.category_id: {**asdict(entry), "kept": entry.frames, "total": entry.frames}

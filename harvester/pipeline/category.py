@@ -17,16 +17,14 @@ from harvester.pipeline.listing import Listed, Lister
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Decision
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
-from harvester.pipeline.window import Lane, Window
+from harvester.pipeline.window import SPARE_TARGETS, Lane, Window
 from harvester.pipeline.work import Capped, Item, OpenSources, Result, Void, Worker
 from harvester.sampling.plan import Visit
 from harvester.stats import StageTimes, Wait
 from harvester.store.ledger import Ledger
 from harvester.store.passes import OpenPass
+from harvester.vision.caps import CAP_REASONS
 
-#: Undecided targets a category may have when it needs only few more frames: as many as its yield so far says
-#: will be needed, and this many besides (a duplicate or two costs no extra round trip).
-SPARE_TARGETS = 2
 #: Lowest yield (kept per decided) that is believed, so that a bad start does not open the window wide.
 LOWEST_YIELD = 0.25
 
@@ -54,6 +52,7 @@ class CategoryBooks:
     note: str = ""
     listed: dict[str, Listed] = field(default_factory=dict)  # by kind; {} = this run has listed nothing
     labels: Counter[str] = field(default_factory=Counter)  # sources opened, by what labels them most surely
+    cut_off: Counter[str] = field(default_factory=Counter)  # moments of those that max_per_vod and _clip leave out
 
     @property
     def decided(self) -> int:
@@ -68,6 +67,11 @@ class CategoryBooks:
     def taken(self) -> int:
         """Targets taken up by this run."""
         return self.decided + self.pending
+
+    @property
+    def capped(self) -> Counter[str]:
+        """What each cap has cost: targets dropped, and moments that never became targets."""
+        return Counter({cap: self.dropped[cap] for cap in CAP_REASONS if self.dropped[cap]}) + self.cut_off
 
     @property
     def met(self) -> bool:
@@ -211,7 +215,7 @@ class CategoryWalk:
                         yield rank, visit, place
 
     async def _may_go_ahead(self) -> None:
-        """Wait while what is under way will probably fill the target."""
+        """Wait while what is under way will probably fill the target, by the yield so far."""
         while self._books.ahead >= self._useful():
             self._lane.rest()
             self._progress.clear()
@@ -219,8 +223,7 @@ class CategoryWalk:
 
     def _useful(self) -> float:
         believed = max(LOWEST_YIELD, (self._books.kept + 1) / (self._books.decided + 1))
-        room = min(self._books.missing, self._stage.bounds.frames_left / self._stage.window.lanes)
-        return room / believed + SPARE_TARGETS
+        return self._books.missing / believed + SPARE_TARGETS
 
     async def _decide(self, item: Item) -> None:
         """Decide the next rank once its work is done."""

@@ -27,6 +27,7 @@ from harvester.sampling.plan import plan_visits
 from harvester.store.classes import ClassEntry
 from harvester.store.index import open_index
 from harvester.store.passes import OpenPass
+from harvester.vision.caps import FEW_BROADCASTERS
 from harvester.vision.fold import CategoryFold, Rules
 
 #: Categories listed at once: pages of one come while another's are waited for, and the first has long begun.
@@ -106,7 +107,7 @@ class Filling:
             if open_pass is None:
                 found = await (self._due if listed else find)(books)
                 if found is None or not found.wishes:
-                    books.note = books.note or ("" if books.target is None else "no more sources")
+                    books.note = books.note or _exhausted(books)
                     return
                 listed = True
                 open_pass = self._commit_pass(category, scope, found)
@@ -181,6 +182,15 @@ class Filling:
             ended=found.ended,
         )
         return OpenPass(pass_id)
+
+
+def _exhausted(books: CategoryBooks) -> str:
+    """Why a category ends short of its target; "" without one."""
+    if books.target is None:
+        return ""
+    held_back = books.dropped[FEW_BROADCASTERS]
+    rest = f"; {held_back} targets are held back until more broadcasters have frames" if held_back else ""
+    return "no more sources" + rest
 
 
 def _nothing() -> None:

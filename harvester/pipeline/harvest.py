@@ -198,7 +198,7 @@ class Harvest:
             lister=lister,
             worker=Worker(sources, executor, backend, self.times, config.sample.min_confidence),
             sources=sources,
-            window=Window(config.fetch.window_frames, config.fetch.window_mb << 20),
+            window=Window(config.fetch.window_frames, config.fetch.window_mb << 20, lambda: bounds.frames_left),
             publisher=publisher,
             executor=executor,
             stop=self.stop,
@@ -226,7 +226,7 @@ class Harvest:
             await sources.close()
             self.result.untold = opener.untold
             for category_id, books in self.result.books.items():
-                books.labels = opener.labels(category_id)
+                books.labels, books.cut_off = opener.labels(category_id), opener.cut_off(category_id)
 
     def _kept(self) -> int:
         return sum(books.kept for books in self.result.books.values())

@@ -17,7 +17,7 @@ from harvester.fetch.segments import SegmentReader
 from harvester.model import AccessUnit, Clip, Codec, Rendition, Segment, Source, Target, VideoDetails, Vod
 from harvester.ports import Details, Resolver
 from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
-from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, open_parts, strongest
+from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_parts, strongest
 from harvester.sampling.plan import first_part
 from harvester.sampling.playlist import MediaPlaylist, later, parse_media_playlist
 from harvester.sampling.renditions import obstacle, order_renditions
@@ -105,6 +105,7 @@ class Opener:
         self._parts = parts
         self._details = details
         self._labels: dict[tuple[str, str, str], str] = {}  # what labels a source, by category, kind and id
+        self._cut: dict[tuple[str, str, str], int] = {}  # moments beyond the cap of one source, by the same
         self._untold: set[str] = set()
         self._heads = HeadSizes()
         self._reading = asyncio.Lock()
@@ -112,6 +113,13 @@ class Opener:
     def labels(self, category_id: str) -> Counter[str]:
         """How many sources of the category were opened, by what most surely labels them ("none": nothing does)."""
         return Counter(label for (category, _, _), label in self._labels.items() if category == category_id)
+
+    def cut_off(self, category_id: str) -> Counter[str]:
+        """Moments of the category's opened sources that are not sampled because one source may give no more."""
+        cut: Counter[str] = Counter()
+        for (category, kind, _), moments in self._cut.items():
+            cut[f"{kind}-cap"] += moments * (category == category_id)
+        return +cut
 
     @property
     def untold(self) -> int:
@@ -196,7 +204,8 @@ class Opener:
             held.discard(source.category_id)
             # a commit waits for the disk: others go on meanwhile
             await asyncio.to_thread(self._parts.remember_opened, source, parts, evidence, held)
-        self._labels[source.category_id, source.kind, source.id] = strongest(parts)
+        key = source.category_id, source.kind, source.id
+        self._labels[key], self._cut[key] = strongest(parts), cut_off(source, parts, self._sample)
         return targets
 
     async def _evidence(self, source: Source) -> Evidence:

@@ -1,4 +1,4 @@
-"""How complete a listing is, in words: what was found of what exists, and why there may be more."""
+"""How complete things are, in words: what a listing found of what exists, and what caps left out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ _BY = {
     "elsewhere": "listed elsewhere and known to show it",
     "none": "of other categories",
     "asked": "to be asked for chapters",
+}
+
+#: What a cap has cost.
+_CAPS = {
+    "broadcaster-cap": "targets beyond max_per_broadcaster",
+    "day-cap": "targets beyond max_per_day",
+    "few-broadcasters": "targets held back until min_broadcasters have frames",
+    "vod-cap": "moments beyond max_per_vod",
+    "clip-cap": "moments beyond max_per_clip",
 }
 
 #: Why a listing that stopped so may lack something; the others are complete.
@@ -51,6 +60,11 @@ def listed_text(listed: Mapping[str, Listed]) -> str:
 def labels_text(labels: Mapping[str, int]) -> str:
     """How many sources are labelled by what; "" if none was opened."""
     return ", ".join(f"{n} {_BY[kind]}" for kind, n in labels.items() if n)
+
+
+def caps_text(capped: Mapping[str, int]) -> str:
+    """What each cap has cost; "" if none has cost anything."""
+    return ", ".join(f"{n} {_CAPS.get(cap, cap)}" for cap, n in capped.items() if n)
 
 
 def _is_short(entry: Listed) -> bool:

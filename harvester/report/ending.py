@@ -127,4 +127,5 @@ def _category(entry: CategoryBooks) -> CategoryReport:
         note=entry.note,
         listed=entry.listed,
         labels=dict(entry.labels),
+        capped=dict(entry.capped),
     )

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harvester.pipeline.preview import CategoryPlan
-from harvester.report.completeness import labels_text, listed_text, shortfalls
+from harvester.report.completeness import caps_text, labels_text, listed_text, shortfalls
 from harvester.store.overview import DatasetOverview
+from harvester.store.shortfall import Shortfall
 from harvester.text import printable
+from harvester.vision.caps import FEW_BROADCASTERS
 
 #: Widest category name shown (characters).
 NAME_CHARS = 30
@@ -65,8 +67,23 @@ def overview_text(facts: DatasetOverview, root: Path) -> str:
         for title, counts in told:
             if counts:
                 lines.append(f"    {title}: {_counts(counts)}")
+        if entry.shortfall is not None:
+            lines.append(f"    {entry.shortfall.missing} short of {entry.wanted}: {_why(entry.shortfall)}")
     lines += [_run_line(run) for run in facts.runs[:RUNS_SHOWN]]
     return "\n".join(lines)
+
+
+def _why(short: Shortfall) -> str:
+    """The reasons of a shortfall, those that the next run deals with first."""
+    reasons = [
+        f"at most {short.undecided} targets of a listing are undecided" if short.undecided > 0 else "",
+        f"due again from {short.due_from[:16]} UTC: {_counts(short.due)}" if short.due else "",
+        caps_text({FEW_BROADCASTERS: short.held_back}),
+        f"lost: {caps_text(short.capped)}" if short.capped else "",
+        f"{short.full_vods} VODs gave as many targets as max_per_vod allows" if short.full_vods else "",
+    ]
+    left = [] if short.undecided > 0 or short.due else ["no source that was listed has more"]
+    return "; ".join([*filter(None, reasons), *left])
 
 
 def _run_line(run: Mapping[str, object]) -> str:

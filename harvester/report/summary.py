@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.pipeline.listing import Listed
-from harvester.report.completeness import labels_text, listed_text, shortfalls
+from harvester.report.completeness import caps_text, labels_text, listed_text, shortfalls
 from harvester.report.figures import count_of, duration_of, size_of
 from harvester.report.stages import bound_by, bound_text, mean_queues, stages_text
 from harvester.text import printable, redact
@@ -53,7 +53,8 @@ class CategoryReport:
     in all, None = any number. ``removed``: frames of any run that left the dataset in this one, outside the sum of
     ``planned``. ``note``: why nothing more was taken, "" if there is nothing to say. ``listed``: how complete the
     run's listing is, by kind of source; {} if it listed nothing. ``labels``: sources that the run opened, by what
-    most surely labels them; "none" where nothing says that they show the category."""
+    most surely labels them; "none" where nothing says that they show the category. ``capped``: what caps cost, by
+    cap: targets, which are among the dropped, and moments that "vod-cap" and "clip-cap" made no targets."""
 
     name: str
     kept: int = 0
@@ -66,6 +67,7 @@ class CategoryReport:
     note: str = ""
     listed: Mapping[str, Listed] = field(default_factory=dict)
     labels: Counts = field(default_factory=dict)  # by label source
+    capped: Counts = field(default_factory=dict)  # by cap
 
     def __post_init__(self) -> None:
         counts = [self.kept, self.total, self.pending, self.target or 0]
@@ -94,6 +96,7 @@ class CategoryReport:
             "note": redact(self.note),
             "listed": {kind: asdict(listed) for kind, listed in self.listed.items()},
             "labels": _plain(self.labels),
+            "capped": _plain(self.capped),
         }
 
 
@@ -136,6 +139,11 @@ class RunReport:
         self._check_books()
 
     @property
+    def capped(self) -> Counts:
+        """What each cap has cost, over all categories."""
+        return _added([part.capped for part in self.categories.values()])
+
+    @property
     def had_nothing_to_do(self) -> bool:
         """True if every category had as many frames as were wanted of it: then no stage held anything up."""
         parts = self.categories.values()
@@ -163,6 +171,7 @@ class RunReport:
             values[name] = _plain(values[name])
         for name in ("stages", "waits", "held_up"):
             values[name] = {stage: round(seconds, 3) for stage, seconds in values[name].items()}
+        values["capped"] = self.capped
         values["queued"] = {stage: round(n, 2) for stage, n in mean_queues(self.waits, self.seconds).items()}
         values["bound_by"] = "" if self.had_nothing_to_do else bound_by(self.held_up)
         for name in ("errors", "notes"):
@@ -282,6 +291,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
     return [
         *_listings(report),
         ("labels", labels_text(_added([part.labels for part in report.categories.values()]))),
+        ("caps", caps_text(report.capped)),
         ("requests", _by_kind(str(sum(report.requests.values())), requests)),
         ("received", _by_kind(size_of(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),

@@ -139,6 +139,15 @@ def strongest(parts: Iterable[Part]) -> str:
     return max(labels, key=lambda label: label.confidence).source if labels else "none"
 
 
+def cut_off(source: Source, parts: Sequence[Part], sample: Sample) -> int:
+    """How many more moments of the opened parts would fit at the minimum spacing, but for the source's cap."""
+    given = given_out(parts)
+    if given < cap_of(source, sample):
+        return 0
+    spans = [s.span for part in parts if part.opened is not None for s in part.opened.labels]
+    return max(0, sum(fitting(span.length_s, sample) for span in spans) - given)
+
+
 def _after(moment_s: float, span: Span) -> Span:
     """What of the span does not lie before that moment."""
     return Span(min(max(span.start_s, moment_s), span.end_s), span.end_s)

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any
 
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
+from harvester.store.shortfall import Shortfall, wanted_of
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryOverview:
     """One class: images, by split and source type, from how many broadcasters, and what else was decided of its
-    category (``category_id``: its label, if it is the class of all that is no game)."""
+    category (``category_id``: its label, if it is the class of all that is no game). ``wanted``: frames that the
+    last run with a target wanted of it, None if none had one; ``shortfall``: why there are fewer, None if
+    there are not."""
 
     category_id: str
     name: str
@@ -25,6 +30,8 @@ class CategoryOverview:
     dropped: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
+    wanted: int | None = None
+    shortfall: Shortfall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,10 @@ class DatasetOverview:
     runs: tuple[dict[str, Any], ...]
 
 
-def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
-    """The overview of an open dataset."""
+def overview(dataset: Dataset, ledger: Ledger, *, max_per_vod: int) -> DatasetOverview:
+    """The overview of an open dataset; ``max_per_vod``: targets that one VOD may give."""
+    runs = ledger.runs()
+    wanted = wanted_of(runs)
     splits: Counter[tuple[int, str]] = Counter()
     sources: Counter[tuple[int, str]] = Counter()
     broadcasters: dict[int, set[str]] = {}
@@ -52,6 +61,9 @@ def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
         totals = sum((Counter(ledger.totals(id_)) for id_ in shown[entry.label_id]), Counter[tuple[str, str]]())
         removed = sum((ledger.removed_of(id_) for id_ in shown[entry.label_id]), Counter[str]())
         mine = _of(splits, entry.label_id)
+        asked = {id_: wanted[id_] for id_ in sorted(shown[entry.label_id]) if id_ in wanted}
+        missing = {id_: n - ledger.kept_count(id_) for id_, n in asked.items()}
+        short = [Shortfall.of(ledger, id_, n, max_per_vod) for id_, n in missing.items() if n > 0]
         categories.append(
             CategoryOverview(
                 category_id=entry.category_id or entry.slug,
@@ -63,9 +75,11 @@ def overview(dataset: Dataset, ledger: Ledger) -> DatasetOverview:
                 dropped=_reasons(totals, "dropped"),
                 failed=_reasons(totals, "failed"),
                 removed=dict(sorted(removed.items())),
+                wanted=sum(asked.values()) if asked else None,
+                shortfall=reduce(add, short) if short else None,
             )
         )
-    return DatasetOverview(tuple(categories), tuple(ledger.runs()))
+    return DatasetOverview(tuple(categories), tuple(runs))
 
 
 def _of(counts: Counter[tuple[int, str]], label_id: int) -> dict[str, int]:

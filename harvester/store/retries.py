@@ -6,6 +6,7 @@ Of a target several outcomes may follow each other, in passes of their own; the 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
@@ -49,6 +50,37 @@ class Retries(Parts):
             (source_from(kind, record), None if None in ks else tuple(sorted(k for k in ks if k is not None)))
             for (kind, record), ks in wanted.items()
         ]
+
+    def due_again(self, category_id: str) -> tuple[Counter[str], str]:
+        """How many failures and held back targets will be looked at again, by reason, and when the first failure
+        will be (UTC, ISO; "" if there is none)."""
+        rows = self._database.rows(
+            f"SELECT reason, count(*), min(CASE WHEN reason <> '{FEW_BROADCASTERS}' THEN retry_at END)"
+            " FROM outcomes WHERE category_id = ? AND retry_at IS NOT NULL GROUP BY reason ORDER BY reason",
+            category_id,
+        )
+        return Counter({reason: n for reason, n, _ in rows}), min((at for *_, at in rows if at), default="")
+
+    def undecided(self, category_id: str) -> int:
+        """Undecided targets, at most, of unfinished passes of the category: a source may have fewer."""
+        return sum(
+            self._database.one("SELECT coalesce(sum(count), 0) FROM visits WHERE pass_id = ?", pass_id)
+            - self._database.one("SELECT count(*) FROM outcomes WHERE pass_id = ?", pass_id)
+            for (pass_id,) in self._database.rows(
+                "SELECT id FROM passes WHERE category_id = ? AND done = 0", category_id
+            )
+        )
+
+    def full_vods(self, category_id: str, targets: int) -> int:
+        """VODs of the category that have given at least so many targets."""
+        return int(
+            self._database.one(
+                "SELECT count(*) FROM (SELECT 1 FROM parts WHERE category_id = ? AND kind = 'vod'"
+                " GROUP BY source_id HAVING sum(targets) >= ?)",
+                category_id,
+                targets,
+            )
+        )
 
     def decided_targets(self, category_id: str, kind: SourceKind, source_id: str) -> set[int]:
         """Numbers of the source's targets that are never fetched again: decided, or failed for good.

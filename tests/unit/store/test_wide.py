@@ -206,7 +206,7 @@ def test_rows_in_the_file_take_no_memory(long: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(columns, "ROW_GROUP_ROWS", 4000)
     before = pa.total_allocated_bytes()
     dataset, ledger = Dataset.open(long), Ledger(None)
-    facts = overview(dataset, ledger)
+    facts = overview(dataset, ledger, max_per_vod=40)
     dataset.publish([frame_of(dataset, HADES, "train", 2)], nothing)
     assert dataset.samples(8)
     assert dataset.card_facts("0", "").total == len(dataset) == 40_001
