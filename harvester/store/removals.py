@@ -84,10 +84,13 @@ class Removals(Passes):
     def kept_by_day(self, category_id: str) -> Counter[str]:
         """Kept frames of the category by the UTC day on which their source was made, as far as that is known."""
         kept = self._database.rows(
-            f"SELECT {DAY}, sum(o.n) FROM (SELECT category_id, kind, source_id, count(*) AS n FROM runs r"
-            " CROSS JOIN outcomes o INDEXED BY outcomes_of_run ON o.run_id = r.id"  # all of it is in that index
-            " WHERE o.category_id = ? AND o.verdict = 'kept' AND o.k IS NOT NULL GROUP BY kind, source_id) o"
-            f" JOIN {WITH_SOURCE} GROUP BY 1",
+            "WITH RECURSIVE ran (id) AS (SELECT min(run_id) FROM outcomes UNION ALL"
+            " SELECT (SELECT min(run_id) FROM outcomes WHERE run_id > ran.id) FROM ran WHERE ran.id IS NOT NULL),"
+            " given AS MATERIALIZED (SELECT o.kind, o.source_id, count(*) AS n FROM ran"
+            " CROSS JOIN outcomes o INDEXED BY outcomes_of_run ON o.run_id = ran.id"  # all of it is in that index
+            " WHERE o.category_id = ?1 AND o.verdict = 'kept' AND o.k IS NOT NULL GROUP BY o.kind, o.source_id)"
+            f" SELECT {DAY}, sum(given.n) FROM given CROSS JOIN sources s ON s.category_id = ?1"
+            " AND s.kind = given.kind AND s.id = given.source_id GROUP BY 1",
             category_id,
         )
         left = self._database.rows(

@@ -15,6 +15,7 @@ from harvester.pipeline.work import Capped, Failed, Void
 from harvester.store.ledger import Ledger
 from harvester.store.passes import OpenPass
 from harvester.store.records import Outcome
+from harvester.vision.caps import Caps
 from tests.unit.pipeline.conftest import NOW, clip, decided, item, judge, measured, picture, vod
 
 
@@ -228,3 +229,30 @@ def test_what_a_failure_says_is_short_printable_and_without_secrets(ledger: Ledg
     assert len(outcome.detail) == DETAIL_CHARS
     for secret in ("SECRET", "a b", "abcdefgh1234"):
         assert secret not in outcome.detail
+
+
+def test_a_target_that_is_held_back_is_due_again_and_counts_once_there_are_more_broadcasters(
+    ledger: Ledger,
+) -> None:
+    judging = judge(ledger, caps=Caps(even_share=1, min_broadcasters=2))
+    decided(judging, ledger, item(vod(7), 0), measured(1))
+    held = decided(judging, ledger, item(vod(7), 1), Capped())
+    assert held is not None
+    assert (held.reason, held.retry_at, held.k) == ("few-broadcasters", NOW, 1)
+    assert judging.is_capped(vod(7))
+    assert not judging.is_capped(vod(8, broadcaster="b2"))
+    decided(judging, ledger, item(vod(8, broadcaster="b2")), measured(2))
+    assert not judging.is_capped(vod(7))
+    more = decided(judging, ledger, item(vod(7), 2), measured(3, k=2, offset_s=9))
+    assert more is not None
+    assert more.verdict == "kept"
+
+
+def test_a_full_day_is_full_for_everybody(ledger: Ledger) -> None:
+    judging = judge(ledger, caps=Caps(per_day=1))
+    decided(judging, ledger, item(vod(7), 0), measured(1))
+    late = decided(judging, ledger, item(vod(8, broadcaster="b2")), measured(2))
+    assert late is not None
+    assert (late.reason, late.retry_at) == ("day-cap", None)
+    tomorrow = replace(vod(9), created_at=NOW + timedelta(days=1))
+    assert not judging.is_capped(tomorrow)

@@ -144,6 +144,7 @@ def test_the_json_line_has_the_contracts_fields():
         "note": "",
         "listed": {},
         "labels": {"vod": 3, "none": 1},
+        "capped": {},
     }
 
 
@@ -309,3 +310,14 @@ def test_each_category_tells_what_its_listing_found():
     alone = RunReport("r", "partial", 4, "d", planned=19, kept=8, pending=5, categories={"1": one},
         dropped=one.dropped, failed=one.failed, removed=one.removed)  # fmt: skip
     assert "listed   5 new VODs and 4 known" in render_text(alone)
+
+
+def test_what_caps_cost_is_told_by_category_and_in_all():
+    one = CategoryReport("Hades II", dropped={"day-cap": 3, "black": 1}, capped={"day-cap": 3, "vod-cap": 7160})
+    other = CategoryReport("Celeste", dropped={"day-cap": 2}, capped={"day-cap": 2})
+    books = {"planned": 6, "dropped": {"day-cap": 5, "black": 1}, "categories": {"1": one, "2": other}}
+    report = RunReport("run", "done", 0, "/data/set", **books)
+    told = json.loads(report.to_json())
+    assert told["capped"] == {"vod-cap": 7160, "day-cap": 5}
+    assert told["categories"]["2"]["capped"] == {"day-cap": 2}
+    assert "caps     7160 moments beyond max_per_vod, 5 targets beyond max_per_day" in render_text(report)

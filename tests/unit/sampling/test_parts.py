@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harvester.config import Sample
 from harvester.model import Clip, Label, LabelledSpan, Source, Span, Target, Vod, VodType
-from harvester.sampling.parts import REST, Media, is_over, next_part, strongest
+from harvester.sampling.parts import REST, Media, cut_off, is_over, next_part, strongest
 from harvester.sampling.parts import open_parts as labelled_open_parts
 from harvester.sampling.plan import Opened, Part, first_part, given_out, guarded_span, pick_targets, target_limit
 
@@ -285,3 +285,15 @@ def test_parts_that_cannot_be(fields: tuple[float, ...]) -> None:
         Part(*fields)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="targets"):
         Opened(Span(0, 1), -1, True, ())
+
+
+@pytest.mark.parametrize(("cap", "beyond"), [(40, 0), (31, 0), (30, 1), (5, 26)])
+def test_what_the_cap_of_a_source_leaves_out_is_counted(cap: int, beyond: int) -> None:
+    """300 s without guards, a moment every 10 s at the closest: 31 fit."""
+    sample = SAMPLE.model_copy(update={"max_per_vod": cap, "guard_s": 0, "guard_share": 0.0})
+    source, media = vod(301), segments(301, ended=True)
+    planned = [first_part(source, sample)]
+    assert cut_off(source, planned, sample) == 0  # nobody knows yet
+    parts, targets = open_parts(source, planned, media, sample, all_of(Span(0, 300.5)))
+    assert len(targets) + cut_off(source, parts, sample) == 31
+    assert cut_off(source, parts, sample) == beyond
