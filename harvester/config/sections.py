@@ -151,6 +151,7 @@ class Run(_Section):
     max_bytes: Count = 0
     max_frames: Count = 0
     max_requests: Count = 0
+    min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
     @property
     def start(self) -> datetime | None:

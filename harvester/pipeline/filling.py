@@ -24,6 +24,7 @@ from harvester.pipeline.sinks import Sink
 from harvester.pipeline.stopping import Stopped
 from harvester.pipeline.window import Lane
 from harvester.sampling.plan import plan_visits
+from harvester.sampling.urgency import tier
 from harvester.store.classes import ClassEntry
 from harvester.store.index import open_index
 from harvester.store.passes import OpenPass
@@ -110,7 +111,7 @@ class Filling:
                     books.note = books.note or _exhausted(books)
                     return
                 listed = True
-                open_pass = self._commit_pass(category, scope, found)
+                open_pass = self._commit_pass(books, scope, found)
             judge = judge or await self._judge(category, entry)
             if not await CategoryWalk(self.stage, judge, books, open_pass, lane).run():
                 return
@@ -164,11 +165,12 @@ class Filling:
             books.note = ""  # there was more than its own listing told
         return found
 
-    def _commit_pass(self, category: Category, scope: str, found: Found) -> OpenPass:
-        """Close the listing of a new pass."""
-        ledger = self.stage.ledger
+    def _commit_pass(self, books: CategoryBooks, scope: str, found: Found) -> OpenPass:
+        """Close the listing of a new pass. If all of it is wanted, what may be gone soon comes first."""
+        ledger, category, now = self.stage.ledger, books.category, self.clock.start
         pass_id = ledger.new_pass_id()
-        visits = plan_visits(pass_id, found.wishes, self.config.sample)
+        plan = partial(plan_visits, pass_id, found.wishes, self.config.sample)
+        visits = plan(tier=lambda source: tier(source, now)) if books.target is None else plan()
         listed = {kind: asdict(entry) for kind, entry in found.listed.items()}
         listing = {"run": self.run_id, "left_out": dict(found.left_out), "listed": listed}
         ledger.commit_pass(

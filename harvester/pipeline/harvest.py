@@ -22,7 +22,7 @@ from harvester.pipeline.listing import Lister, Request, find_categories
 from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
-from harvester.pipeline.stopping import Bounds, Stop, Stopped
+from harvester.pipeline.stopping import Bounds, Stop, Stopped, require_room
 from harvester.pipeline.threads import DecodeThreads
 from harvester.pipeline.window import Window
 from harvester.pipeline.work import OpenSources, Worker
@@ -120,6 +120,7 @@ class Harvest:
         entries = {one.id: store.sink.label(one) for one in categories}  # label ids in the order asked
         if all(books.met for books in self.result.books.values()):
             return self.result
+        require_room(self._config.run, store.sink.free_bytes())
         try:
             backend = await self.stop.or_stopped(self._open_backend())
         except Stopped:
@@ -192,7 +193,8 @@ class Harvest:
             *(outside.catalog, store.ledger, config.discover, config.sample, outside.clock, store.forgotten),
             rules.caps,
         )
-        bounds = Bounds(config.run, outside.clock, outside.traffic, self.stop, self._kept)
+        clock, free_bytes = outside.clock, store.sink.free_bytes
+        bounds = Bounds(config.run, clock, outside.traffic, self.stop, self._kept, free_bytes=free_bytes)
         stage = Stage(
             ledger=store.ledger,
             lister=lister,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,6 +16,7 @@ from harvester.model import Category, Frame, Picture, SplitName
 from harvester.sampling.categories import OTHER, is_game
 from harvester.store.classes import ClassEntry, SplitRule
 from harvester.store.dataset import Dataset
+from harvester.store.disk import free_bytes
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
 from harvester.text import printable, slugify
@@ -50,6 +52,10 @@ class Sink(Protocol):
         """What its frames become part of; None: what is handed on does not come back."""
         ...
 
+    def free_bytes(self) -> float:
+        """How much room there is for what it writes; blocks."""
+        ...
+
     def label(self, category: Category) -> ClassEntry:
         """The category's class, made now if it is new."""
         ...
@@ -80,6 +86,9 @@ class DatasetSink:
         self.dataset = dataset
         self._ledger = ledger
         self._config = config.dataset
+
+    def free_bytes(self) -> float:
+        return free_bytes(self.dataset.paths.root)
 
     def label(self, category: Category) -> ClassEntry:
         if self._config.other == "on" and not is_game(category):
@@ -119,6 +128,9 @@ class FrameSink:
         self._deliver = deliver
         self._classes: dict[str, ClassEntry] = {}
         self._rule = SplitRule()
+
+    def free_bytes(self) -> float:
+        return math.inf
 
     def label(self, category: Category) -> ClassEntry:
         number = len(self._classes)

@@ -10,9 +10,16 @@ from typing import Any, TypeVar
 
 from harvester.clock import Clock
 from harvester.config import Run
+from harvester.errors import MachineError
 from harvester.stats import Traffic
 
 T = TypeVar("T")
+
+#: How often the disk is asked how much is free (s): on a network it takes milliseconds, and a run writes at most
+#: some 100 MB in a second.
+LOOK_S = 1.0
+#: As disks count (bytes).
+GB = 10**9
 
 #: After a signal a run may take ten seconds to end (contract). So long it may still do what the next run would do
 #: as well (s): the rest is contact sheet, card and report, 1 s with a million frames, 3 s on a busy machine.
@@ -77,8 +84,19 @@ class Stop:
 class Bounds:
     """Checks a run's bounds and asks it to stop when one is reached."""
 
-    def __init__(self, run: Run, clock: Clock, traffic: Traffic, stop: Stop, kept: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        clock: Clock,
+        traffic: Traffic,
+        stop: Stop,
+        kept: Callable[[], int],
+        *,
+        free_bytes: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self._run = run
+        self._free_bytes = free_bytes
+        self._look_again_s = 0.0  # the monotonic clock
         self._clock = clock
         self._traffic = traffic
         self._stop = stop
@@ -93,7 +111,16 @@ class Bounds:
             self._stop.ask("max_time")
         elif reason := self._exhausted():
             self._stop.ask(reason)
+        elif self._crowded():
+            self._stop.ask("min_free_gb")
         return self._stop.asked
+
+    def _crowded(self) -> bool:
+        """True if the disk is as full as it may get; looks once in a while."""
+        if not self._run.min_free_gb or time.monotonic() < self._look_again_s:
+            return False
+        self._look_again_s = time.monotonic() + LOOK_S
+        return self._free_bytes() < self._run.min_free_gb * GB
 
     def full(self) -> bool:
         """True if the run has kept as many frames as it may."""
@@ -135,3 +162,13 @@ class Bounds:
         if run.max_requests and sum(self._traffic.requests.values()) >= run.max_requests:
             return "max_requests"
         return ""
+
+
+def require_room(run: Run, free_bytes: float) -> None:
+    """Raise :class:`MachineError` if the disk has less free than a run shall leave: then it does not begin."""
+    if free_bytes < run.min_free_gb * GB:
+        raise MachineError(
+            f"only {free_bytes / GB:.2f} GB are free where the dataset lies, and [run] min_free_gb is"
+            f" {run.min_free_gb:g}: free some, or set it lower",
+            reason="disk-full",
+        )

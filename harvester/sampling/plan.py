@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -173,9 +173,26 @@ def given_out(parts: Iterable[Part]) -> int:
     return sum(part.opened.targets for part in parts if part.opened is not None)
 
 
-def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterator[Visit]:
-    """Visits of a pass, broadcaster by broadcaster; each broadcaster's sources in seeded order."""
+def plan_visits(
+    pass_id: int, wishes: Iterable[Wish], sample: Sample, *, tier: Callable[[Source], int] = lambda _: 0
+) -> Iterator[Visit]:
+    """Visits of a pass, broadcaster by broadcaster; each broadcaster's sources in seeded order.
 
+    The rounds of what has a higher ``tier`` begin where the last of the lower ones ends.
+    """
+    tiers: dict[int, list[Wish]] = {}
+    for wish in wishes:
+        tiers.setdefault(tier(wish.source), []).append(wish)
+    slot = 0
+    for _, group in sorted(tiers.items()):
+        last_round = slot // sample.round_size - 1
+        for visit in _visits(pass_id, group, sample, slot):
+            last_round = max(last_round, visit.last_round)
+            yield visit
+        slot = (last_round + 1) * sample.round_size
+
+
+def _visits(pass_id: int, wishes: Iterable[Wish], sample: Sample, first_slot: int) -> Iterator[Visit]:
     def place(wish: Wish) -> tuple[int, str, int]:
         source = wish.source
         return (
@@ -186,7 +203,7 @@ def plan_visits(pass_id: int, wishes: Iterable[Wish], sample: Sample) -> Iterato
 
     ordered = sorted(wishes, key=place)
     for (broadcaster_hash, _), group in groupby(ordered, key=lambda wish: place(wish)[:2]):
-        slot = 0
+        slot = first_slot
         for wish in group:
             count, part = wish.place(sample)
             yield Visit(

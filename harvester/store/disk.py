@@ -100,6 +100,12 @@ def replace_durably(path: Path, content: bytes | memoryview, scratch: Path) -> N
     sync_folder(path.parent)
 
 
+def free_bytes(root: Path) -> int:
+    """Room on the disk of ``root``, for this user. Raises :class:`MachineError`."""
+    with changing(root):
+        return shutil.disk_usage(root).free
+
+
 def delete_tree(folder: Path) -> None:
     """Delete a folder with all it holds, if it is there."""
     if folder.exists():

@@ -158,3 +158,26 @@ def test_a_full_disk(harvester: Commands, dataset: Path, limit_bytes: int) -> No
     assert tree(dataset) == before
     assert harvester("verify", "--out", dataset, "--replay").code == 0
     assert harvester("run", *small(dataset, 9)).json["kept"] == 7
+
+
+def test_a_disk_with_less_room_than_is_to_be_left(
+    harvester: Commands, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None begins below the bound, and one that meets it ends there with what it has."""
+    before = tree(dataset)
+    refused = harvester("run", *small(dataset, 9), HARVESTER_RUN_MIN_FREE_GB="1e9")
+    check_refused(refused, 6, "min_free_gb")
+    assert not refused.json["requests"].get("media")
+    assert tree(dataset) == before
+    usage, room = shutil.disk_usage(dataset), iter([3, 3, 1])
+    monkeypatch.setattr("harvester.pipeline.stopping.LOOK_S", 0.0)
+    monkeypatch.setattr(
+        "harvester.store.disk.shutil.disk_usage", lambda _: usage._replace(free=next(room, 1) * 10**9)
+    )
+    ended = harvester("run", *small(dataset, 9), HARVESTER_RUN_MIN_FREE_GB="2")
+    assert (ended.code, ended.json["status"]) == (0, "bounded")
+    assert "stopped: min_free_gb" in ended.json["notes"]
+    monkeypatch.undo()
+    assert harvester("verify", "--out", dataset, "--replay").code == 0
+    (category,) = harvester("run", *small(dataset, 9)).json["categories"].values()
+    assert category["total"] == 9

@@ -110,6 +110,9 @@ class RememberingSink:
 
     pixels = False
 
+    def free_bytes(self) -> float:
+        return float("inf")
+
     def __init__(self, fails_at: int = -1, error: Exception | None = None) -> None:
         self.batches: list[list[Decision]] = []
         self.finished = False

@@ -10,9 +10,10 @@ import pytest
 
 from harvester.clock import Clock
 from harvester.config import Config, Run
+from harvester.errors import MachineError
 from harvester.pipeline import stopping
 from harvester.pipeline.outside import open_dataset
-from harvester.pipeline.stopping import Bounds, Stop, Stopped
+from harvester.pipeline.stopping import Bounds, Stop, Stopped, require_room
 from harvester.stats import RequestKind, Traffic
 from harvester.store.dataset import Dataset
 
@@ -145,6 +146,33 @@ def test_below_its_bounds_a_run_goes_on_and_zero_is_no_bound() -> None:
         assert not check.check()
         assert not check.full()
         assert not stop.asked
+
+
+def test_a_disk_that_becomes_full_ends_a_run_that_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, looks, seconds = [5e9, 2.1e9, 1.9e9], [], iter(range(0, 100))
+    monkeypatch.setattr("harvester.pipeline.stopping.LOOK_S", 2.5)  # the clock below moves two seconds a check
+    monkeypatch.setattr("harvester.pipeline.stopping.time.monotonic", lambda: float(next(seconds)) + 100)
+
+    def free_bytes() -> float:
+        looks.append(free[len(looks)])
+        return looks[-1]
+
+    stop = Stop()
+    check = Bounds(Run(min_free_gb=2), Clock(), Traffic(), stop, lambda: 0, free_bytes=free_bytes)
+    checks = 0
+    while not check.check():
+        checks += 1
+    assert stop.reason == "min_free_gb"
+    assert looks == free
+    assert checks > len(looks)
+
+
+def test_no_run_begins_without_room() -> None:
+    require_room(Run(min_free_gb=2), 2e9)
+    require_room(Run(min_free_gb=0), 0)
+    with pytest.raises(MachineError, match=r"only 1\.99 GB are free .* min_free_gb is 2") as refused:
+        require_room(Run(min_free_gb=2), 1.99e9)
+    assert refused.value.exit_code == 6
 
 
 def test_a_stop_for_any_reason_ends_the_beginning_of_work() -> None:
