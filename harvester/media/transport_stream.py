@@ -57,7 +57,7 @@ class PacketTable:
 
     def of(self, pid: int) -> PacketTable:
         """The packets of ``pid``; one marked as damaged keeps its PID."""
-        mine = np.flatnonzero(self.words & _PID_MASK == pid << 8)
+        mine = (self.words & _PID_MASK == pid << 8).nonzero()[0]
         return PacketTable(self.rows, self.numbers[mine], self.words[mine], self.trouble)
 
     def front(self, packets: int) -> PacketTable:
@@ -66,7 +66,7 @@ class PacketTable:
 
     def unit_starts(self) -> list[int]:
         """Which of these packets begin a PES packet or a section, counted from 0."""
-        starts: list[int] = np.flatnonzero(self.words & _UNIT_START).tolist()
+        starts: list[int] = (self.words & _UNIT_START).nonzero()[0].tolist()
         return starts
 
 
@@ -81,7 +81,7 @@ def packet_table(head: bytes, *, complete: bool) -> PacketTable:
     count = len(head) // PACKET_BYTES
     rows = np.frombuffer(head, np.uint8, count * PACKET_BYTES).reshape(count, PACKET_BYTES)
     words = np.frombuffer(head, ">u4", count * _PACKET_WORDS)[::_PACKET_WORDS].astype(np.int64)
-    lost = np.flatnonzero(words >> 24 != SYNC_BYTE)
+    lost = (words >> 24 != SYNC_BYTE).nonzero()[0]
     trouble: MediaError | None = None
     if lost.size:
         words = words[: lost[0]]
@@ -242,7 +242,7 @@ def join_payload(table: PacketTable) -> Payload:
         stop = int(np.argmax(bad))
         trouble = _refusal(int(table.words[stop]))
         table = table.front(stop)
-    kept, jumped = _continuous(table, np.flatnonzero(table.words & _HAS_PAYLOAD))
+    kept, jumped = _continuous(table, (table.words & _HAS_PAYLOAD).nonzero()[0])
     trouble = MediaError("packets of the video are missing") if jumped else trouble
     numbers, starts = table.numbers[kept], starts[kept]
     lengths = PACKET_BYTES - starts
@@ -265,7 +265,7 @@ def _refusal(word: int) -> MediaError:
 def _payload_starts(table: PacketTable) -> NDArray[np.int64]:
     """Where each packet's payload starts; past the packet's end if its adaptation field is too long."""
     starts = np.full(len(table.words), _HEADER_BYTES, np.int64)
-    with_field = np.flatnonzero(table.words & _HAS_FIELD)
+    with_field = (table.words & _HAS_FIELD).nonzero()[0]
     starts[with_field] += table.rows[table.numbers[with_field], _HEADER_BYTES].astype(np.int64) + 1
     return starts
 
@@ -277,7 +277,7 @@ def _continuous(table: PacketTable, carrying: NDArray[np.int64]) -> tuple[NDArra
     the adaptation field announces (discontinuity_indicator) is none.
     """
     counters = table.words[carrying]
-    odd = np.flatnonzero((counters[1:] - counters[:-1]) & 15 != 1) + 1
+    odd = ((counters[1:] - counters[:-1]) & 15 != 1).nonzero()[0] + 1
     repeated: list[int] = []
     for at in odd.tolist():
         row, before = table.rows[table.numbers[carrying[at - 1 : at + 1][::-1]]]
@@ -301,10 +301,11 @@ def _announced(row: NDArray[np.uint8], word: int) -> bool:
 def _join(rows: NDArray[np.uint8], chosen: NDArray[np.int64], starts: NDArray[np.int64]) -> bytes:
     """Payload bytes of the chosen packets: whole stretches at once, packets with adaptation fields singly."""
     width = PACKET_BYTES - _HEADER_BYTES
-    flat = np.take(rows[:, _HEADER_BYTES:], chosen, axis=0).ravel().data
+    payloads = np.ndarray(len(rows), f"V{width}", rows, _HEADER_BYTES, (PACKET_BYTES,))  # type: ignore[call-overload]
+    flat = payloads[chosen].view(np.uint8).data
     parts: list[memoryview] = []
     behind = 0
-    for at in np.flatnonzero(starts != _HEADER_BYTES).tolist():
+    for at in (starts != _HEADER_BYTES).nonzero()[0].tolist():
         parts.append(flat[behind * width : at * width])
         parts.append(flat[at * width + int(starts[at]) - _HEADER_BYTES : (at + 1) * width])
         behind = at + 1
