@@ -246,7 +246,7 @@ def join_payload(table: PacketTable) -> Payload:
     trouble = MediaError("packets of the video are missing") if jumped else trouble
     numbers, starts = table.numbers[kept], starts[kept]
     lengths = PACKET_BYTES - starts
-    ends = np.cumsum(lengths)
+    ends = lengths.cumsum()
     return Payload(
         data=_join(table.rows, numbers, starts),
         ends=ends,
@@ -301,7 +301,7 @@ def _announced(row: NDArray[np.uint8], word: int) -> bool:
 def _join(rows: NDArray[np.uint8], chosen: NDArray[np.int64], starts: NDArray[np.int64]) -> bytes:
     """Payload bytes of the chosen packets: whole stretches at once, packets with adaptation fields singly."""
     width = PACKET_BYTES - _HEADER_BYTES
-    payloads = np.ndarray(len(rows), f"V{width}", rows, _HEADER_BYTES, (PACKET_BYTES,))  # type: ignore[call-overload]
+    payloads = np.ndarray(len(rows), f"V{width}", rows, _HEADER_BYTES, (PACKET_BYTES,))
     flat = payloads[chosen].view(np.uint8).data
     parts: list[memoryview] = []
     behind = 0
