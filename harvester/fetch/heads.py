@@ -199,7 +199,7 @@ class SourceHeads:
             self._run.missed()
         sizes, weights = self._sizes(moment_s)
         larger = sizes > held * _GROWTH
-        if not np.any(larger):
+        if not larger.any():
             return math.ceil(held * _GROWTH**2) + SMALLEST_ASK
         return max(self._order(sizes[larger], weights[larger]), held + SMALLEST_ASK)
 
@@ -207,8 +207,8 @@ class SourceHeads:
         """The head of the segment at ``moment_s`` turned out to be ``size`` bytes long."""
         value = math.log(max(size, 1) / self._pixels)
         before = self._mean
-        self._moments_s = np.append(self._moments_s, moment_s)[-REMEMBERED:]
-        self._values = np.append(self._values, value)[-REMEMBERED:]
+        self._moments_s = np.concatenate((self._moments_s[1 - REMEMBERED :], (moment_s,)))
+        self._values = np.concatenate((self._values[1 - REMEMBERED :], (value,)))
         after = float(self._values.sum()) / self.count
         self._run.learn(self._kind, size, before, after, value - (before or 0.0))
         self._mean = after
@@ -223,9 +223,9 @@ class SourceHeads:
             sigma = self._sigma(self._values - mean, near)
             smear = _SMEAR * min(sigma, _SMEAR_SIGMA)
             points += [mean + sigma * _NORMAL, (self._values[:, None] + smear * _NORMAL).ravel()]
-            weights += [_SOURCE_WEIGHTS, np.repeat(near, _NORMAL.size)]
+            weights += [_SOURCE_WEIGHTS, near.repeat(_NORMAL.size)]
         logs, flat = np.concatenate(points), np.concatenate(weights)
-        order = np.argsort(logs)
+        order = logs.argsort()
         return np.exp(logs[order]) * self._pixels, flat[order]
 
     def _sigma(self, deviations: _Floats, weights: _Floats) -> float:
@@ -235,10 +235,10 @@ class SourceHeads:
 
     def _order(self, sizes: _Floats, weights: _Floats) -> int:
         """The size with the least expected cost: bytes in vain when a smaller one comes, a miss for a larger."""
-        covered = np.cumsum(weights)
-        in_vain = sizes * covered - np.cumsum(sizes * weights)
+        covered = weights.cumsum()
+        in_vain = sizes * covered - (sizes * weights).cumsum()
         missed = self._run.miss_price(self._pixels) * (covered[-1] - covered)
-        best = int(np.argmin(in_vain + missed))
+        best = int((in_vain + missed).argmin())
         return max(math.ceil(float(sizes[best])), SMALLEST_ASK)
 
 
