@@ -248,6 +248,8 @@ class Filter(_Section):
     black_share: Share = 0.98
     dark_mean: Annotated[float, Field(ge=0, le=255)] = 20
     flat_deviation: Annotated[float, Field(ge=0, le=128)] = 3
+    detail_share: Share = 0.015
+    idle: Literal["on", "off"] = "on"
 
 
 class Dedupe(_Section):

@@ -70,7 +70,7 @@ class Filling:
         """
         gate = Gate(
             *(self.run_id, self.stage.ledger, self.sink.dataset, self.stage.publisher, self.clock),
-            self.rules.radius,
+            self.rules,
         )
         again = True
         while again:

@@ -16,6 +16,7 @@ from harvester.pipeline.publishing import Publisher
 from harvester.store.barrier import leaving
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
+from harvester.vision.fold import Rules
 
 #: Note of a category that a run was not asked for, and of which frames left all the same.
 NOT_ASKED_FOR = "not asked for; frames left it beside those that were harvested"
@@ -23,14 +24,14 @@ NOT_ASKED_FOR = "not asked for; frames left it beside those that were harvested"
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Takes frames of a run out again; ``radius``: of near-duplicates (bits)."""
+    """Takes frames of a run out again, by its rules."""
 
     run_id: str
     ledger: Ledger
     dataset: Dataset | None
     publisher: Publisher
     clock: Clock
-    radius: int
+    rules: Rules
 
     async def pass_through(self, books: dict[str, CategoryBooks]) -> bool:
         """Let go what all sightings together show; True if anything left, so that there is room for more.
@@ -41,7 +42,7 @@ class Gate:
         dataset, barrier = self.dataset, self.ledger.next_barrier()
         if dataset is None or barrier is None:
             return False
-        reasons = await asyncio.to_thread(leaving, self.ledger, barrier, self.radius)
+        reasons = await asyncio.to_thread(leaving, self.ledger, barrier, self.rules)
 
         def commit_leaving() -> None:
             self.ledger.commit_barrier(barrier, self.run_id, self.clock.now(), reasons)

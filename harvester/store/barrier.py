@@ -6,13 +6,17 @@ Broadcasters of whom nothing new was seen are not looked at again: what recurs a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harvester.store.ledger import Ledger
-from harvester.store.removals import Barrier, Sighting
+from harvester.store.removals import Barrier
+from harvester.vision.fold import Rules
+from harvester.vision.idle import IDLE, Moments, idle, may_be_idle
 from harvester.vision.measure import thumbnail, unpack
 from harvester.vision.recurring import (
     CONFLICT,
@@ -26,48 +30,70 @@ from harvester.vision.recurring import (
 )
 
 
-def leaving(ledger: Ledger, barrier: Barrier, radius: int) -> dict[int, str]:
-    """Kept decisions (seq) whose images leave at the barrier, with their reasons; ``radius``: of near-duplicates.
+def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
+    """Kept decisions (seq) whose images leave at the barrier, with their reasons; ``rules``: of the barrier's run.
 
     Memory: the thumbnails of one broadcaster (576 bytes a sighting), the hashes of a category and those of all
     kept frames.
     """
     labels = {category_id: ledger.label_of(category_id) for category_id in ledger.seen_categories()}
     left = ledger.left_before(barrier.number)
-    found = dict.fromkeys(_conflicting(ledger, barrier, radius, labels, left), CONFLICT)
+    found = dict.fromkeys(_conflicting(ledger, barrier, rules.radius, labels, left), CONFLICT)
     for broadcaster_id in ledger.broadcasters_seen(barrier):
-        cards = _cards(ledger, barrier, broadcaster_id, labels, left)
-        found |= dict.fromkeys(cards, RECURRING)
+        shown = _Shown(ledger, barrier, broadcaster_id, labels, left)
+        if rules.filter.idle == "on":
+            found |= dict.fromkeys(shown.idle(), IDLE)
+        found |= dict.fromkeys(shown.cards(), RECURRING)
     return found
 
 
-def _cards(
-    ledger: Ledger, barrier: Barrier, broadcaster_id: str, labels: dict[str, str], left: set[int]
-) -> Iterator[int]:
-    """Kept frames of a broadcaster that recur and are not the game's own."""
-    seen = ledger.sightings_of(broadcaster_id, barrier.through)
-    facts = _numbered([labels[s.category_id] for s in seen]), _numbered([s.source for s in seen])
-    days = _numbered([s.day for s in seen])
-    asked = np.array([n for n, s in enumerate(seen) if s.kept and s.seq not in left], np.int64)
-    if not len(asked) or not may_recur(*facts, days):
-        return
-    sightings = Sightings(*facts, days, _thumbnails(ledger, seen))
-    hashes = np.array([s.phash for s in seen], np.int64).view(np.uint64)
-    others: dict[str, NDArray[np.uint64]] = {}
-    for number, why, alike in recurring(sightings, asked):
-        label = labels[seen[number].category_id]
-        if why == "sources":
-            if label not in others:
-                same = [category_id for category_id, its in labels.items() if its == label]
-                others[label] = ledger.hashes_elsewhere(same, broadcaster_id, barrier.through)
-            if shown_elsewhere(hashes[alike], others[label]):
-                continue
-        yield seen[number].seq
+class _Shown:
+    """What a broadcaster has shown up to a barrier: its sightings, compared with one another and with others'."""
 
+    def __init__(
+        self, ledger: Ledger, barrier: Barrier, broadcaster_id: str, labels: dict[str, str], left: set[int]
+    ) -> None:
+        self._ledger, self._barrier, self._broadcaster_id, self._labels = ledger, barrier, broadcaster_id, labels
+        self._seen = ledger.sightings_of(broadcaster_id, barrier.through)
+        self._asked = np.array([n for n, s in enumerate(self._seen) if s.kept and s.seq not in left], np.int64)
+        self._sources = _numbered([s.source for s in self._seen])
+        self._hashes = np.array([s.phash for s in self._seen], np.int64).view(np.uint64)
+        self._others: dict[str, NDArray[np.uint64]] = {}
 
-def _thumbnails(ledger: Ledger, seen: Sequence[Sighting]) -> NDArray[np.uint8]:
-    packed = ledger.measurements([s.seq for s in seen])
-    return np.array([thumbnail(unpack(one)).ravel() for one in packed], np.uint8)
+    def cards(self) -> Iterator[int]:
+        """Kept frames that recur and are not the game's own."""
+        labels = _numbered([self._labels[s.category_id] for s in self._seen])
+        days = _numbered([s.day for s in self._seen])
+        if not len(self._asked) or not may_recur(labels, self._sources, days):
+            return
+        for number, why, alike in recurring(Sightings(labels, self._sources, days, self._thumbnails), self._asked):
+            if why != "sources" or not self._is_of_game(number, alike):
+                yield self._seen[number].seq
+
+    def idle(self) -> Iterator[int]:
+        """Kept frames of idle scenes that are not the game's own."""
+        offsets_s = np.array([math.nan if s.offset_s is None else s.offset_s for s in self._seen])
+        vods = np.where(np.isnan(offsets_s), -1, self._sources)
+        if not len(self._asked) or not may_be_idle(vods, offsets_s):
+            return
+        for alike in idle(Moments(vods, offsets_s, self._sources, self._thumbnails)):
+            for number in np.intersect1d(alike, self._asked).tolist():
+                if not self._is_of_game(number, alike):
+                    yield self._seen[number].seq
+
+    def _is_of_game(self, number: int, alike: NDArray[np.int64]) -> bool:
+        """True if other broadcasters of the game show what looks like sighting ``number``, too."""
+        label = self._labels[self._seen[number].category_id]
+        if label not in self._others:
+            same = [category_id for category_id, its in self._labels.items() if its == label]
+            through = self._barrier.through
+            self._others[label] = self._ledger.hashes_elsewhere(same, self._broadcaster_id, through)
+        return shown_elsewhere(self._hashes[alike], self._others[label])
+
+    @cached_property
+    def _thumbnails(self) -> NDArray[np.uint8]:
+        packed = self._ledger.measurements([s.seq for s in self._seen])
+        return np.array([thumbnail(unpack(one)).ravel() for one in packed], np.uint8)
 
 
 def _numbered(values: Sequence[str]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from harvester.vision.measure import unpack
 #: Hashes compared at a time, with how many others: the 2 MB of their differences stay in a core's cache, which
 #: makes it 0.65 ns a pair; a million, of one category, are 1.7 x 10^11 pairs.
 SLAB_ROWS, SLAB_COLUMNS = 64, 4096
+
+#: Filters that runs of earlier versions did not have, and so do not record: off.
+BEFORE: Mapping[str, Any] = MappingProxyType({"detail_share": 0.0, "idle": "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def _left_again(
 ) -> Iterator[Finding]:
     """Let go again what left at a barrier; all sightings up to it must say the same."""
     stored = ledger.left_at(barrier.number)
-    expected = leaving(ledger, barrier, rules[run_id].radius)
+    expected = leaving(ledger, barrier, rules[run_id])
     for seq, (category_id, origin, reason) in stored.items():
         folds[category_id].leave(seq, origin, reason)
         if expected.get(seq) != reason:
@@ -172,9 +176,10 @@ def _first_within(radius: int, these: NDArray[np.uint64], others: NDArray[np.uin
 
 
 def _rules(record: dict[str, Any]) -> Rules:
-    """The rules that :func:`rules_record` wrote; earlier versions knew fewer caps."""
+    """The rules that :func:`rules_record` wrote; earlier versions knew fewer filters and caps."""
     kinds = ("max_per_broadcaster", "max_per_day", "even_share", "min_broadcasters")
-    return Rules(Filter(**record["filter"]), record["radius"], Caps(*(record.get(kind, 0) for kind in kinds)))
+    caps = Caps(*(record.get(kind, 0) for kind in kinds))
+    return Rules(Filter(**(BEFORE | record["filter"])), record["radius"], caps)
 
 
 def _empty_fold() -> CategoryFold:

@@ -52,12 +52,19 @@ def measure(picture: Picture) -> Measurement:
 
 def thumbnail(measurement: Measurement) -> NDArray[np.uint8]:
     """Mean luma of each tile, rounded down: uint8 (18, 32); a tile without pixels is 0."""
-    down, across = np.arange(TILE_ROWS + 1), np.arange(TILE_COLS + 1)
-    heights = np.diff(down * measurement.height // TILE_ROWS)
-    widths = np.diff(across * measurement.width // TILE_COLS)
-    pixels = np.maximum(1, heights[:, None] * widths[None])
+    pixels = np.maximum(1, tile_pixels(measurement.height, measurement.width))
     means: NDArray[np.uint8] = (measurement.tile_sums // pixels).astype(np.uint8)
     return means
+
+
+@lru_cache(maxsize=64)
+def tile_pixels(height: int, width: int) -> NDArray[np.int64]:
+    """How many pixels each tile of a picture has: (18, 32); 0 for some if it is smaller than that. Read only."""
+    heights = np.diff(np.arange(TILE_ROWS + 1) * height // TILE_ROWS)
+    widths = np.diff(np.arange(TILE_COLS + 1) * width // TILE_COLS)
+    pixels: NDArray[np.int64] = heights[:, None] * widths[None]
+    pixels.flags.writeable = False
+    return pixels
 
 
 def luma8(picture: Picture) -> _Luma:

@@ -39,9 +39,10 @@ def picture(seed: int, noise: int = 0) -> Measurement:
 class Books:
     """A ledger that decides what it is shown, by the fold."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, rules: Rules = RULES) -> None:
         self.ledger = Ledger(path)
-        self.ledger.begin_run("run", NOW, rules_record(RULES))
+        self.rules = rules
+        self.ledger.begin_run("run", NOW, rules_record(rules))
         self.folds: dict[str, CategoryFold] = {}
 
     def vod(self, number: int, category: str, broadcaster: str, day: int = 0, sure: float = 0.9) -> Source:
@@ -57,7 +58,7 @@ class Books:
         return source
 
     def show(self, source: Source, shown: Measurement, k: int = 0) -> Outcome:
-        fold = self.folds.setdefault(source.category_id, CategoryFold(RULES, HashIndex()))
+        fold = self.folds.setdefault(source.category_id, CategoryFold(self.rules, HashIndex()))
         fold.left = self.ledger.left_of(source.category_id)
         seq = self.ledger.next_seq()
         decided = fold.decide(seq, Origin.of(source), shown)
@@ -85,13 +86,62 @@ class Books:
     def barrier(self) -> dict[int, str]:
         barrier = self.ledger.next_barrier()
         assert barrier is not None
-        reasons = leaving(self.ledger, barrier, RULES.radius)
+        reasons = leaving(self.ledger, barrier, self.rules)
         self.ledger.commit_barrier(barrier, "run", NOW, reasons)
         return reasons
 
 
 def card_in_three(books: Books) -> list[Outcome]:
     return [books.show(books.vod(n, "1", "9", day=n), picture(1, noise=n)) for n in range(3)]
+
+
+def break_in_a_game(books: Books) -> list[Outcome]:
+    """Eight moments of a game, 30 s apart, with a card of 60 s among them."""
+    source = books.vod(1, "1", "9")
+    shown = [picture(n) for n in range(10, 14)] + [picture(1, noise=n) for n in range(1, 4)] + [picture(15)]
+    return [books.show(source, one, 3 * k) for k, one in enumerate(shown)]
+
+
+def test_what_stands_still_apart_from_its_game_leaves(tmp_path: Path) -> None:
+    books = Books(tmp_path / "ledger.sqlite3")
+    shown = break_in_a_game(books)
+    assert [outcome.verdict for outcome in shown].count("kept") == 6
+    assert books.barrier() == {shown[4].seq: "idle"}
+    books.ledger.commit_left(NOW)
+    again = books.show(books.vod(7, "1", "5"), picture(1, noise=9))
+    assert (again.verdict, again.reason) == ("dropped", "idle")
+    assert books.barrier() == {}
+    assert list(replay(books.ledger)) == []
+
+
+def test_idle_scenes_that_other_broadcasters_show_too_are_the_games_own() -> None:
+    books = Books()
+    books.show(books.vod(8, "1", "5"), picture(1, noise=8))
+    break_in_a_game(books)
+    assert books.barrier() == {}
+
+
+def test_idle_scenes_stay_if_the_filter_is_off() -> None:
+    books = Books()
+    break_in_a_game(books)
+    barrier = books.ledger.next_barrier()
+    assert barrier is not None
+    assert leaving(books.ledger, barrier, replace(RULES, filter=Filter(idle="off"))) == {}
+    assert leaving(books.ledger, barrier, RULES)
+
+
+def test_what_runs_decided_before_a_filter_existed_is_repeated_without_it(tmp_path: Path) -> None:
+    books = Books(tmp_path / "ledger.sqlite3", rules=replace(RULES, filter=Filter(detail_share=0, idle="off")))
+    bare = np.full((90, 160), 60, np.uint8)
+    bare[:, 80:] = 70
+    break_in_a_game(books)
+    assert books.show(books.vod(2, "1", "5"), measure(gray_picture(bare))).verdict == "kept"
+    assert books.barrier() == {}
+    books.ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
+        database.execute("UPDATE runs SET rules = json_remove(rules, '$.filter.detail_share', '$.filter.idle')")
+    database.close()
+    assert list(replay(Ledger(tmp_path / "ledger.sqlite3"))) == []
 
 
 def test_what_recurs_leaves_and_stays_away(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from harvester.config import Filter
-from harvester.vision.filters import SCORE_NAMES, judge
+from harvester.vision.filters import BAR_LEVEL, SCORE_NAMES, TILE_STEP, judge
 from harvester.vision.measure import measure
 from tests.unit.vision.conftest import gray_picture
+from tests.unit.vision.drawn import HELD_OUT_GAMES, STILL_GAMES, Design
 
 LIMITS = Filter()
 
@@ -58,8 +59,8 @@ def test_flat_is_below_the_deviation() -> None:
 @pytest.mark.parametrize(
     ("y", "reasons"),
     [
-        (np.full((10, 10), 16), ["black", "dark", "flat"]),
-        (np.full((10, 10), 18), ["black", "dark", "flat"]),
+        (np.full((10, 10), 16), ["black", "dark", "flat", "low-information"]),
+        (np.full((10, 10), 18), ["black", "dark", "flat", "low-information"]),
     ],
 )
 def test_the_most_telling_reason_is_given(y: np.ndarray, reasons: list[str]) -> None:
@@ -67,6 +68,7 @@ def test_the_most_telling_reason_is_given(y: np.ndarray, reasons: list[str]) -> 
         "black": {"black_share": 1.0, "black_level": 0},
         "dark": {"dark_mean": 0},
         "flat": {"flat_deviation": 0},
+        "low-information": {"detail_share": 0},
     }
     values: dict[str, float] = {}
     for reason in reasons:
@@ -88,3 +90,60 @@ def test_scores_are_what_they_are_called() -> None:
 
 def test_dropped_frames_keep_their_scores() -> None:
     assert tuple(verdict(np.full((10, 10), 16)).scores) == SCORE_NAMES
+
+
+def test_a_spinner_on_a_pale_backdrop_has_low_information() -> None:
+    y = np.full((180, 320), 60) + np.arange(320) // 16
+    y[80:90, 150:160] = 200
+    assert verdict(y).reason == "low-information"
+    y[20:30, 100:190] = 200  # a line of letters
+    assert verdict(y).kept
+
+
+def test_coarse_pixel_art_shows_something_in_every_tile() -> None:
+    blocks = np.random.default_rng(4).integers(0, 5, (18, 32)) * 30 + 30
+    scores = verdict(np.kron(blocks, np.ones((10, 10)))).scores
+    assert scores["detail_share"] > 0.9
+    backdrop = np.kron(np.arange(32) * (TILE_STEP - 1) % 200, np.ones((180, 10)))[:, :120]
+    assert verdict(backdrop).scores["detail_share"] < 1
+
+
+@pytest.mark.parametrize(
+    "game", (STILL_GAMES | HELD_OUT_GAMES).values(), ids=(STILL_GAMES | HELD_OUT_GAMES).keys()
+)
+def test_drawn_games_have_information(game: Design) -> None:
+    for t in (3.0, 200.0, 900.0):
+        found = verdict(game(t, 7))
+        assert found.kept
+        assert found.scores["detail_share"] > 10 * LIMITS.detail_share
+
+
+@pytest.mark.parametrize("level", [16, 18])
+@pytest.mark.parametrize(("rows", "cols"), [(0, 0), (2, 0), (0, 4), (1, 3)])
+def test_bars_are_measured_in_whole_tiles(level: int, rows: int, cols: int) -> None:
+    y = np.random.default_rng(5).integers(17, 200, (180, 320))
+    y[: 10 * rows + 4] = y[180 - 10 * rows :] = level
+    y[:, : 10 * cols] = y[:, 320 - 10 * cols - 4 :] = level
+    found = verdict(y)
+    assert found.kept
+    assert (found.scores["letterbox"], found.scores["pillarbox"]) == (2 * rows / 18, 2 * cols / 32)
+
+
+def test_bars_stand_at_both_sides_and_are_black() -> None:
+    y = np.random.default_rng(6).integers(17, 200, (180, 320))
+    y[:60] = 16
+    y[:, :50] = y[:, -50:] = BAR_LEVEL + 1
+    scores = verdict(y).scores
+    assert (scores["letterbox"], scores["pillarbox"]) == (0, 0)
+    noisy = y.copy()
+    noisy[:, :50] = noisy[:, -50:] = np.random.default_rng(7).choice([8, 24], (180, 50))
+    assert verdict(noisy).scores["pillarbox"] == 0
+    assert verdict(np.full((180, 320), 16)).scores["letterbox"] == 0
+
+
+@pytest.mark.parametrize("shape", [(7, 11), (17, 320), (180, 31)])
+def test_pictures_smaller_than_their_tiles_are_not_judged_by_them(shape: tuple[int, int]) -> None:
+    y = np.random.default_rng(8).integers(16, 200, shape)
+    scores = verdict(y).scores
+    assert scores["detail_share"] == 1
+    assert (scores["letterbox"], scores["pillarbox"]) == (0, 0)
