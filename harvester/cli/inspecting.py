@@ -26,6 +26,7 @@ from harvester.store.verify import (
     check_images,
     check_order,
     near_duplicates_across_splits,
+    rejudged,
     replay,
     smallest_radius,
 )
@@ -95,7 +96,10 @@ def status(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Dataset directory.")
 @click.option(
-    "--replay", "replaying", is_flag=True, help="Also repeat every verdict from the stored measurements."
+    "--replay",
+    "replaying",
+    is_flag=True,
+    help="Also repeat every verdict from the stored measurements, and tell what [filter] would change now.",
 )
 @common
 def verify(
@@ -104,18 +108,26 @@ def verify(
     """Check images, metadata and ledger against each other; exit 4 if something is wrong."""
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
     config = loaded(config_path, term).config
+    changes: list[dict[str, Any]] = []
     with open_dataset(out, Clock(config.run.start), create=False, adopt=False) as opened:
         findings = [*check_images(opened.dataset, opened.ledger), *check_order(opened.ledger)]
         findings += near_duplicates_across_splits(opened.dataset, smallest_radius(opened.ledger))
         if replaying:
             findings += replay(opened.ledger)
+            changes = [
+                {"was": was, "would_be": now, "frames": frames}
+                for (was, now), frames in sorted(rejudged(opened.ledger, config.filter).items())
+            ]
         images = len(opened.dataset)
     code = 4 if findings else 0
+    for change in changes:
+        told = f"{change['frames']} frames: {change['was'] or 'passed'}, now {change['would_be'] or 'passed'}"
+        term.tell(f"other thresholds: {told}", "info")
     for finding in findings[:FINDINGS_SHOWN]:
         term.tell(f"{finding.kind}: {finding.what}", "warning")
     if as_json:
         found = [asdict(finding) for finding in findings]
-        click.echo(looked_json(code, dataset=str(out), images=images, findings=found))
+        click.echo(looked_json(code, dataset=str(out), images=images, findings=found, rejudged=changes))
     else:
         _verdict(term, images, len(findings), replaying)
     return code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
 from harvester.store.removals import Barrier
 from harvester.vision.caps import Caps, Origin
+from harvester.vision.filters import REASONS, judge
 from harvester.vision.fold import KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import unpack
@@ -130,6 +131,18 @@ def _left_again(
             yield Finding("replay", f"decision {seq} left as {reason}, the sightings say {expected.get(seq)}")
     for seq in sorted(expected.keys() - stored.keys()):
         yield Finding("replay", f"decision {seq} has not left, the sightings say {expected[seq]}")
+
+
+def rejudged(ledger: Ledger, limits: Filter) -> Counter[tuple[str, str]]:
+    """What other thresholds say of all stored measurements, where they differ: how many pictures, by the filters'
+    reason that was given and the one that these would give ("" = none). Nothing is changed."""
+    changed: Counter[tuple[str, str]] = Counter()
+    for row in ledger.decisions():
+        if row["measurement"] is not None:
+            given = row["reason"] if row["reason"] in REASONS else ""
+            now = judge(unpack(row["measurement"]), limits).reason
+            changed[given, now] += given != now
+    return +changed
 
 
 def smallest_radius(ledger: Ledger) -> int:

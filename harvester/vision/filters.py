@@ -57,7 +57,7 @@ SCORE_NAMES: tuple[str, ...] = (
     "pillarbox",
 )
 
-BLACK, DARK, FLAT, LOW_INFORMATION = "black", "dark", "flat", "low-information"
+REASONS = BLACK, DARK, FLAT, LOW_INFORMATION = "black", "dark", "flat", "low-information"
 
 #: A tile whose luma deviates so much shows something (levels): half of what all of a picture in fog does. So does
 #: a tile of a backdrop that goes over 7 levels within it.
@@ -118,8 +118,8 @@ def _tile_scores(measurement: Measurement) -> dict[str, float]:
     black = (measurement.tile_sums <= BAR_LEVEL * pixels) & (spread <= (BAR_DEVIATION * some) ** 2)
     return {
         "detail_share": int(np.count_nonzero(shows)) / shows.size,
-        "letterbox": _bars(black.all(axis=1)) / TILE_ROWS,
-        "pillarbox": _bars(black.all(axis=0)) / TILE_COLS,
+        "letterbox": _bars(np.asarray(black.all(axis=1))) / TILE_ROWS,
+        "pillarbox": _bars(np.asarray(black.all(axis=0))) / TILE_COLS,
     }
 
 

@@ -133,6 +133,56 @@ def test_what_another_broadcaster_of_the_game_shows_too_is_the_games_own(
     assert report["removed"] == {}
 
 
+#: Where a break of 72 s is in the VOD of :func:`break_world`.
+BREAK_S = (24, 96)
+
+
+def break_world() -> World:
+    """A VOD of 168 s with a break."""
+    world = default_world()
+    game, *games = (
+        piece_of(world, *which)
+        for which in (("Teeworlds", 0), ("Teeworlds", 1), ("Hedgewars", 0), ("Minetest", 0))
+    )
+    pieces = (game, *[card(world)] * 9, *games)
+    return replace(world, videos=(video_of(world, 0, "Teeworlds", pieces),), clips=())
+
+
+def of_break(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if BREAK_S[0] <= row["offset_s"] < BREAK_S[1]]
+
+
+def test_a_break_of_one_vod_leaves_as_idle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--category", "Teeworlds")
+    rows, (first, second), out = harvested(break_world(), tmp_path, capsys, *words)
+    left = removed(out)
+    assert not of_break(rows)
+    assert first["removed"] == {"idle": len(left)} != {"idle": 0}
+    assert len(of_break([row for row in outcomes(out) if row["seq"] in left])) == len(left)
+    assert len(rows) == first["kept"] - len(left) > 10
+    assert (second["planned"], second["removed"]) == (0, {})
+    assert {"detail_share", "letterbox", "pillarbox"} <= rows[0].keys()
+
+
+def test_with_idle_off_a_break_stays_and_verify_tells_what_other_thresholds_would_change(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "dataset"
+    sandbox = SandboxServer(break_world(), cache_dir=tmp_path / "media")
+    with sandbox.running():
+        commands = Commands(sandbox, tmp_path, capsys)
+        words = ("run", "--category", "Teeworlds", "--out", out, "--json")
+        ended = commands(*words, **EVERY_SEGMENT, HARVESTER_FILTER_IDLE="off")
+        assert (ended.code, ended.json["removed"]) == (0, {})
+        assert of_break([row for rows in rows_of(out).values() for row in rows])
+        same = commands("verify", "--out", out, "--replay", "--json")
+        assert (same.code, same.json["findings"], same.json["rejudged"]) == (0, [], [])
+        other = commands("verify", "--out", out, "--replay", "--json", HARVESTER_FILTER_FLAT_DEVIATION="128")
+        measured = sum(row["measurement"] is not None for row in outcomes(out))
+        assert other.json["rejudged"] == [{"was": "", "would_be": "flat", "frames": measured}]
+        assert (other.code, other.json["findings"]) == (0, [])
+
+
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
