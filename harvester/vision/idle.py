@@ -71,6 +71,9 @@ SCENES = 3
 #: ... and they take at most this share of its moments.
 IDLE_SHARE = 0.5
 
+#: Moments compared at a time where one is looked for that is different: mostly it is the next.
+COMPARED = 32
+
 _TILES = TILE_ROWS * TILE_COLS
 
 
@@ -136,11 +139,19 @@ def _still(pictures: NDArray[np.uint8], offsets_s: NDArray[np.float64]) -> Itera
     """Runs of moments, [start, end), that look like their first one, long enough to be still."""
     start = 0
     while start < len(pictures):
-        other = np.flatnonzero(_changed(pictures[start:], pictures[start]) > CHANGED_TILES)
-        end = start + int(other[0]) if len(other) else len(pictures)
+        end = _first_other(pictures, start)
         if end - start >= STILL_MOMENTS and offsets_s[end - 1] - offsets_s[start] >= STILL_S:
             yield start, end
         start = end
+
+
+def _first_other(pictures: NDArray[np.uint8], start: int) -> int:
+    """Number of the first one after ``start`` that does not look like it; how many there are, if all do."""
+    for at in range(start, len(pictures), COMPARED):
+        other = np.flatnonzero(_changed(pictures[at : at + COMPARED], pictures[start]) > CHANGED_TILES)
+        if len(other):
+            return at + int(other[0])
+    return len(pictures)
 
 
 def _changed(pictures: NDArray[np.uint8], one: NDArray[np.uint8]) -> NDArray[np.int64]:
