@@ -133,7 +133,5 @@ def _steps(means: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _bars(black: NDArray[np.bool_]) -> int:
     """Lines of tiles in the bars at both ends of ``black``, as many at one as at the other; 0 if all are black."""
-    if black.all():
-        return 0
-    ends = int(np.argmin(black)), int(np.argmin(black[::-1]))
+    ends = int(np.argmin(black)), int(np.argmin(black[::-1]))  # where the first is that is not, 0 if none is
     return 2 * min(ends)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harvester.config import Filter, Sample
-from harvester.model import Label, LabelledSpan, Measurement, Rank, Source, Span, Vod, VodType
+from harvester.model import Clip, Label, LabelledSpan, Measurement, Rank, Source, Span, Vod, VodType
 from harvester.sampling.labels import Evidence
 from harvester.sampling.plan import Opened, Wish, first_part, plan_visits
 from harvester.store.barrier import leaving
@@ -116,8 +116,20 @@ def test_what_stands_still_apart_from_its_game_leaves(tmp_path: Path) -> None:
 
 def test_idle_scenes_that_other_broadcasters_show_too_are_the_games_own() -> None:
     books = Books()
+    shown = break_in_a_game(books)
+    assert shown[4].verdict == "kept"
     books.show(books.vod(8, "1", "5"), picture(1, noise=8))
-    break_in_a_game(books)
+    assert books.barrier() == {}
+
+
+def test_clips_are_no_moments_of_the_vod_that_is_mostly_a_card() -> None:
+    books = Books()
+    source = books.vod(1, "1", "9")
+    for k, one in enumerate([*map(picture, range(10, 13)), *(picture(1, noise=n) for n in range(1, 5))]):
+        books.show(source, one, 3 * k)
+    clip = Clip("Game", "2", "9", "ann", "t", NOW, 30, "en", 5)
+    for k in range(5):
+        books.show(clip, picture(30 + k), k)
     assert books.barrier() == {}
 
 
@@ -183,6 +195,16 @@ def test_what_another_broadcaster_shows_too_stays() -> None:
     card_in_three(books)
     books.show(books.vod(8, "1", "5"), picture(1, noise=8))
     assert books.barrier() == {}
+
+
+def test_what_stands_under_two_games_of_a_broadcaster_leaves_whoever_else_shows_it() -> None:
+    books = Books()
+    shown = [
+        books.show(books.vod(1, "1", "9"), picture(1)),
+        books.show(books.vod(2, "2", "9"), picture(1, noise=1)),
+    ]
+    books.show(books.vod(3, "1", "5"), picture(1, noise=2))
+    assert books.barrier() == dict.fromkeys((outcome.seq for outcome in shown), "recurring")
 
 
 def test_other_games_of_other_broadcasters_do_not_save_a_card() -> None:

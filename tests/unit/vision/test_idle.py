@@ -111,6 +111,12 @@ def test_what_changes_is_confined_over_all_moments_together(tiles: int, idles: i
     assert len(found(vod(*steady))) == 1
 
 
+def test_a_long_scene_is_seen_to_its_end() -> None:
+    late = changed(CARD, limits.CONFINED_TILES + 1)
+    for last, idles in ((CARD, 1), (late, 0)):
+        assert len(found(vod(*[CARD] * limits.COMPARED, last, CARD, rest=40))) == idles
+
+
 def test_another_source_of_the_broadcaster_corroborates() -> None:
     cards = CARD, changed(CARD, 60), changed(CARD, 60, at=60)
     elsewhere = [(5.0, changed(CARD, limits.CHANGED_TILES))]
