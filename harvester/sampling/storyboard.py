@@ -6,8 +6,8 @@ two questions are answered from those:
 **Where does nothing happen?** Targets in such a stretch would be fetched, decoded and dropped. Games stand still
 too (cards, maps, texts, pauses), so a stretch is left out on strong evidence alone: blank tiles, one after the
 other; or a still picture, at three moments over a minute or more, in which the same few cells at most have changed
-again and again (a clock, a small animation) *and* which is where cards are (at an end of the VOD), comes back after
-something else, or stays for a quarter of an hour.
+again and again (a clock, a small animation) *and* which is where cards are, at an end of the VOD, or comes back
+after something else. However long it stays, that alone is no evidence: a text on one background stays as long.
 
 **Which moments look different?** Targets go to tiles, in the order of :func:`varied_order`: next is always the
 tile that is farthest from all those before. "Another picture" is as far as it gets: among tiles that are other
@@ -44,8 +44,10 @@ FEW = 0.06
 OFTEN, MOVED = 0.2, 0.015
 #: A still stretch is at least so long (s), and seen at so many moments.
 STILL_S, STILL_TILES = 60.0, 3
-#: A picture that stays so long is nobody's play (s), and one that returns after so long is none either.
-LONG_S, RETURN_S = 900.0, 300.0
+#: A still picture that returns after so long of something else is a card (s). Drawn card games with a move a
+#: minute, maps and texts: 0 to 3 % of their tiles lie in such stretches, or in still ones at an end; when pictures
+#: that stayed for a quarter of an hour were taken for cards, too, it was up to 29 % of a text game.
+RETURN_S = 300.0
 #: How near to an end of the VOD a stretch counts as its beginning or end (s): guards are of that size.
 END_S = 90.0
 #: A cell is black below this mean (of 255, every channel), and a tile flat whose cells differ by less.
@@ -153,7 +155,7 @@ def _is_card(run: range, still: Sequence[range], tiles: Tiles, length_s: float) 
     """True if more than its standing still says that a picture is no play."""
     first_s, last_s = tiles.moments_s[run[0]], tiles.moments_s[run[-1]]
     at_an_end = first_s <= END_S or last_s >= length_s - END_S - tiles.interval_s
-    return at_an_end or last_s - first_s >= LONG_S or any(_is_again(run, other, tiles) for other in still)
+    return at_an_end or any(_is_again(run, other, tiles) for other in still)
 
 
 def _is_again(run: range, other: range, tiles: Tiles) -> bool:

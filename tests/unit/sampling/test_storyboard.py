@@ -14,7 +14,6 @@ from harvester.model import Label, LabelledSpan, Span
 from harvester.sampling.storyboard import (
     CELL_COLS,
     CELL_ROWS,
-    LONG_S,
     RETURN_S,
     Tiles,
     busy,
@@ -99,15 +98,34 @@ def test_a_card_at_the_end_is_idle_if_the_vod_ends_there() -> None:
     assert idle(play(20), card(5), length_s=math.inf) == []
 
 
-def test_in_the_middle_a_still_picture_may_be_a_game_unless_it_stays_or_returns() -> None:
-    staying = int(LONG_S / INTERVAL_S) + 1
+def test_in_the_middle_a_still_picture_may_be_a_game_unless_it_returns() -> None:
     apart = int(RETURN_S / INTERVAL_S)
-    assert idle(play(10), card(staying - 1), play(30, 1)) == []
-    assert idle(play(10), card(staying), play(30, 1)) == [(570.0, 10 * 60 + LONG_S + 30)]
+    assert idle(play(10), card(30), play(40, 1)) == []
     assert idle(play(10), card(4), play(apart - 2, 1), card(4), play(30, 2)) == []
     found = idle(play(10), card(4), play(apart - 1, 1), card(4), play(30, 2))
     assert found == [(570.0, 810.0), (570.0 + 180 + RETURN_S, 810.0 + 180 + RETURN_S)]
     assert idle(play(10), card(4), play(apart, 1), card(4, seed=2), play(30, 2)) == []
+
+
+def moved(table: Cells, moves: int) -> Cells:
+    """The picture after so many moves, each of which changes a block of 3 x 4 cells for good."""
+    after = table.copy()
+    for move in range(moves):
+        top, left = 3 * (move % 6), 4 * (move // 6 % 8)
+        after[top : top + 3, left : left + 4] = 255 - after[top : top + 3, left : left + 4]
+    return after
+
+
+@pytest.mark.parametrize("tiles_a_move", [1, 2, 4])
+def test_a_game_of_few_moves_is_not_idle_not_even_at_the_ends(tiles_a_move: int) -> None:
+    shown = [moved(picture(1), number // tiles_a_move) for number in range(60)]
+    assert idle(shown) == []
+
+
+def test_a_picture_that_hardly_changes_does_not_return() -> None:
+    """Something else must have been in between, not only time."""
+    shown = [moved(picture(1), number // 12) for number in range(60)]
+    assert idle(play(10), shown, play(60, 1)) == []
 
 
 def test_a_short_stretch_is_not_idle_however_often_it_is_seen() -> None:
