@@ -5,7 +5,7 @@ two questions are answered from those:
 
 **Where does nothing happen?** Targets in such a stretch would be fetched, decoded and dropped. Games stand still
 too (cards, maps, texts, pauses), so a stretch is left out on strong evidence alone: blank tiles, one after the
-other; or a still picture, at three moments over a minute or more, in which the same few cells at most have changed
+other; or a still picture, at five moments over a minute or more, in which the same few cells at most have changed
 again and again (a clock, a small animation) *and* which is where cards are, at an end of the VOD, or comes back
 after something else. However long it stays, that alone is no evidence: a text on one background stays as long.
 
@@ -30,23 +30,28 @@ from harvester.sampling.plan import nearest, rank_hash
 
 #: Rows and columns of cells of a tile, those of a measurement: 5 x 5 pixels each of 160 x 90.
 CELL_ROWS, CELL_COLS = TILE_ROWS, TILE_COLS
-_CELLS = CELL_ROWS * CELL_COLS
+#: Cells that are compared: those along the edges are not. A tile's height is no multiple of a JPEG block's, and
+#: there its neighbour on the sheet shows through by up to 12 levels.
+_CELLS = (CELL_ROWS - 2) * (CELL_COLS - 2)
 #: A storyboard of a shorter VOD is not asked for (s): it costs two requests, and of so short a VOD the guards and
 #: a still stretch of a minute would leave nothing to choose from.
 WORTH_S = 120.0
 
-#: Levels (of 255, in any channel) by which the mean colour of a cell changes when something in it does.
-CHANGE = 4
-#: Share of the cells that may change in a picture that stands still: a clock, a small animation.
+#: Levels (of 255, in any channel) by which the mean colour of a cell changes when something in it does. Where
+#: nothing moves, keyframes of the footage's two cards differ by 2 to 4 (tiles of 160 x 90, JPEG of quality 80).
+CHANGE = 6
+#: Share of the cells that may change in a picture that stands still: 23 of 480 do on the footage's starting card,
+#: with its countdown and a small animation. A card with a ticker (40) is not told from a text game by this.
 FEW = 0.06
-#: A clock changes from tile to tile. Cells that change less often than this, and stay so, are a move in a game: of
-#: those there may be next to none.
+#: A clock changes from tile to tile. Cells that change more, less often than this, and stay so, are a move in a
+#: game: of those there may be next to none.
 OFTEN, MOVED = 0.2, 0.015
 #: A still stretch is at least so long (s), and seen at so many moments.
-STILL_S, STILL_TILES = 60.0, 3
-#: A still picture that returns after so long of something else is a card (s). Drawn card games with a move a
-#: minute, maps and texts: 0 to 3 % of their tiles lie in such stretches, or in still ones at an end; when pictures
-#: that stayed for a quarter of an hour were taken for cards, too, it was up to 29 % of a text game.
+STILL_S, STILL_TILES = 60.0, 5
+#: A still picture that returns after so long of something else is a card (s). Of drawn games (two hours each, a
+#: tile every 54 s) this and the ends take: cards with a move in 15 to 60 s 0.8 % of the tiles, maps and texts of
+#: several lines none, a single line on one background for 5 or 15 minutes 2 or 5 %. When pictures that stayed for
+#: a quarter of an hour were taken for cards, too, it was up to 29 % of that.
 RETURN_S = 300.0
 #: How near to an end of the VOD a stretch counts as its beginning or end (s): guards are of that size.
 END_S = 90.0
@@ -124,8 +129,8 @@ def _runs(marked: NDArray[np.bool_]) -> Iterator[range]:
 
 
 def _changed(cells: NDArray[np.int16], picture: NDArray[np.int16], levels: int = CHANGE) -> NDArray[np.bool_]:
-    """Which cells of each tile are not as in ``picture`` (n, 18, 32)."""
-    apart: NDArray[np.bool_] = np.abs(cells - picture).max(axis=-1) > levels
+    """Which cells of each tile are not as in ``picture``, those at the edges left out (n, 16, 30)."""
+    apart: NDArray[np.bool_] = np.abs(cells - picture)[:, 1:-1, 1:-1].max(axis=-1) > levels
     return apart
 
 
@@ -146,7 +151,7 @@ def _still_runs(tiles: Tiles) -> Iterator[range]:
 
 def _moves(cells: NDArray[np.int16]) -> bool:
     """True if something in a still picture changes and stays so, as nothing on a card does."""
-    changes = _changed(cells[1:], cells[:-1]).sum(axis=0)
+    changes = _changed(cells[1:], cells[:-1], OTHER).sum(axis=0)
     seldom = (changes > 0) & (changes <= max(1.0, OFTEN * (len(cells) - 1)))
     return bool(seldom.sum() > MOVED * _CELLS)
 
