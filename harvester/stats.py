@@ -11,7 +11,10 @@ from enum import StrEnum
 
 
 class RequestKind(StrEnum):
-    """What a request was for. ``media``: segment heads, init sections, clip indexes and clip ranges."""
+    """What a request was for. ``media``: segment heads, init sections, clip indexes and clip ranges.
+
+    ``storyboard``: the file that lists a VOD's seek previews, and their sheets.
+    """
 
     AUTH = "auth"
     HELIX = "helix"
@@ -19,6 +22,7 @@ class RequestKind(StrEnum):
     USHER = "usher"
     PLAYLIST = "playlist"
     MEDIA = "media"
+    STORYBOARD = "storyboard"
 
 
 class Traffic:

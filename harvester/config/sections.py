@@ -205,6 +205,7 @@ class Sample(_Section):
     guard_s: Seconds = 90
     guard_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     min_confidence: Share = 0.5
+    storyboard: Literal["on", "off"] = "on"
     min_height: PositiveInt = 720
 
 

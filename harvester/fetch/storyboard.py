@@ -36,7 +36,7 @@ async def fetch_storyboards(transport: Transport, url: str) -> tuple[Storyboard,
 
     Raises :class:`FetchError` when the file does not come, :class:`MediaError` when it is no storyboard file.
     """
-    answer = await transport.get(url, kind=RequestKind.MEDIA, limit_bytes=MAX_FILE_BYTES)
+    answer = await transport.get(url, kind=RequestKind.STORYBOARD, limit_bytes=MAX_FILE_BYTES)
     return parse_storyboards(answer.body, url)
 
 
@@ -47,7 +47,7 @@ async def fetch_sheet(transport: Transport, board: Storyboard, sheet: int) -> li
     cells need: a cell is never cut from beyond the picture.
     """
     url = board.sheets[sheet]
-    answer = await transport.get(url, kind=RequestKind.MEDIA, limit_bytes=MAX_SHEET_BYTES, is_foreign=is_page)
+    answer = await transport.get(url, kind=RequestKind.STORYBOARD, limit_bytes=MAX_SHEET_BYTES, is_foreign=is_page)
     return await asyncio.to_thread(cut_sheet, answer.body, board, sheet)
 
 

@@ -23,6 +23,7 @@ from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
 from harvester.pipeline.stopping import Bounds, Stop, Stopped, require_room
+from harvester.pipeline.storyboards import Foreseen
 from harvester.pipeline.threads import DecodeThreads
 from harvester.pipeline.window import Window
 from harvester.pipeline.work import OpenSources, Worker
@@ -71,6 +72,7 @@ class Harvested:
     fallbacks: Counter[str] = field(default_factory=Counter)  # pictures that a GPU did not decode, by reason
     notes: list[str] = field(default_factory=list)  # what changed how it decoded
     untold: int = 0
+    foreseen: Foreseen = field(default_factory=Foreseen)  # by storyboards
 
 
 class Harvest:
@@ -226,7 +228,7 @@ class Harvest:
         finally:
             timer.cancel()
             await sources.close()
-            self.result.untold = opener.untold
+            self.result.untold, self.result.foreseen = opener.untold, opener.foreseen
             for category_id, books in self.result.books.items():
                 books.labels, books.cut_off = opener.labels(category_id), opener.cut_off(category_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from harvester.fetch.clips import ClipReader
 from harvester.fetch.heads import HeadSizes
 from harvester.fetch.segments import SegmentReader
 from harvester.model import AccessUnit, Clip, Codec, Rendition, Segment, Source, Target, VideoDetails, Vod
+from harvester.pipeline.storyboards import Foreseen, Storyboards, worth_a_look
 from harvester.ports import Details, Resolver
 from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
 from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_parts, strongest
 from harvester.sampling.plan import first_part
 from harvester.sampling.playlist import MediaPlaylist, later, parse_media_playlist
 from harvester.sampling.renditions import obstacle, order_renditions
+from harvester.sampling.storyboard import Tiles, busy, idle_spans
 from harvester.stats import RequestKind
 from harvester.store.parts import Parts
 from harvester.text import is_page
@@ -107,6 +110,7 @@ class Opener:
         self._labels: dict[tuple[str, str, str], str] = {}  # what labels a source, by category, kind and id
         self._cut: dict[tuple[str, str, str], int] = {}  # moments beyond the cap of one source, by the same
         self._untold: set[str] = set()
+        self._storyboards = Storyboards(transport) if sample.storyboard == "on" else None
         self._heads = HeadSizes()
         self._reading = asyncio.Lock()
 
@@ -125,6 +129,11 @@ class Opener:
     def untold(self) -> int:
         """VODs opened of which nobody told the chapters."""
         return len(self._untold)
+
+    @property
+    def foreseen(self) -> Foreseen:
+        """What storyboards told of the VODs opened, and saved."""
+        return Foreseen() if self._storyboards is None else self._storyboards.foreseen
 
     async def open(self, source: Source) -> OpenSource:
         """Resolve the source and find its targets, in the first rendition that can be read.
@@ -196,10 +205,15 @@ class Opener:
         if all(part.opened is not None for part in planned):
             parts, targets = open_parts(source, planned, media, self._sample, ())
         else:
-            evidence = await self._evidence(source)
+            evidence, tiles = await self._evidence(source, media)
             spans = labelled_spans(source, evidence, Extent(media.edge_s, media.ended), self._sample)
             sure = usable(spans, source.category_id, self._sample.min_confidence)
-            parts, targets = open_parts(source, planned, media, self._sample, sure)
+            parts, targets = open_parts(
+                source, planned, media, self._sample, busy(sure, evidence.idle), tiles=tiles
+            )
+            if evidence.idle and isinstance(source, Vod) and self._storyboards is not None:
+                _, plain = open_parts(source, planned, media, self._sample, sure)
+                self._storyboards.skip(source, plain, evidence.idle)
             held = {s.category_id for s in spans if s.label.confidence >= self._sample.min_confidence}
             held.discard(source.category_id)
             # a commit waits for the disk: others go on meanwhile
@@ -208,26 +222,33 @@ class Opener:
         self._labels[key], self._cut[key] = strongest(parts), cut_off(source, parts, self._sample)
         return targets
 
-    async def _evidence(self, source: Source) -> Evidence:
-        """What is known of the source now; of a VOD that its category's listing lacks, what was known before."""
+    async def _evidence(self, source: Source, media: Media) -> tuple[Evidence, Tiles | None]:
+        """What is known of the source now, with its storyboard; of a VOD that its category's listing lacks, what
+        was known before."""
         if isinstance(source, Clip):
-            return Evidence(source.category_id)
+            return Evidence(source.category_id), None
         if not source.listed:
-            return self._parts.evidence_of(source) or Evidence(None)
+            return self._parts.evidence_of(source) or Evidence(None), None
         clips = self._parts.clips_of(source)
         told = None if self._details is None else await self._told(self._details, source)
         if told is None or told.chapters is None:
             self._untold.add(source.id)
         if told is None:
-            return Evidence(source.category_id, clips=clips)
+            return Evidence(source.category_id, clips=clips), None
         game = told.category.id if told.category else None
-        return Evidence(source.category_id, told.chapters, game, clips)
+        board = self._storyboard(source)
+        tiles = None if board is None else await board.tiles(source, told)
+        idle = () if tiles is None else idle_spans(tiles, media.edge_s if media.ended else math.inf)
+        return Evidence(source.category_id, told.chapters, game, clips, idle), tiles
 
-    @staticmethod
-    async def _told(details: Details, vod: Vod) -> VideoDetails | None:
+    def _storyboard(self, vod: Vod) -> Storyboards | None:
+        """What looks at the VOD's storyboard; None if nobody does."""
+        return self._storyboards if worth_a_look(vod) else None
+
+    async def _told(self, details: Details, vod: Vod) -> VideoDetails | None:
         """What GQL tells of the VOD; that it knows of none does not matter once the VOD plays."""
         try:
-            return await details.of_vod(vod.id, previews=False)
+            return await details.of_vod(vod.id, previews=self._storyboard(vod) is not None)
         except SourceError:
             return None
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from harvester.config import Config
 from harvester.errors import TryAgainLater
-from harvester.model import Category, Clip
+from harvester.model import Category, Clip, Vod
 from harvester.pipeline.listing import Listed, Lister, Request, scope_key
+from harvester.pipeline.storyboards import worth_a_look
 from harvester.sampling.parts import strongest
 from harvester.sampling.plan import Visit, plan_visits
 from harvester.store.ledger import Ledger
@@ -17,6 +18,8 @@ from harvester.store.passes import OpenPass
 
 #: Media bytes of one target: a 720p keyframe of a 3 Mbit/s rendition and what is read around it.
 TARGET_BYTES = 150_000
+#: Requests for a storyboard: the file that lists it, and the one sheet of its smaller quality.
+STORYBOARD_REQUESTS = 2
 #: Bytes of a stored 720p JPEG at quality 90, median of gameplay.
 IMAGE_BYTES = 160_000
 #: Share of targets that is kept; the rest are duplicates, idle pictures and failures.
@@ -93,12 +96,14 @@ def _costed(
     targets = offered if wanted is None else min(offered, wanted)
     used = _visited(offers, targets)
     kinds = Counter(visit.source.kind for visit in used)
-    asked = _labels(config, [(visit, 1) for visit in used])["asked"]
+    asked = [visit.source for visit in used if _label(visit, gql=config.discover.details == "gql") == "asked"]
+    looked_at = [source for source in asked if isinstance(source, Vod) and worth_a_look(source)]
     requests = Counter(
-        gql=kinds["vod"] + kinds["clip"] + asked,  # one access token each, and one question for chapters
+        gql=kinds["vod"] + kinds["clip"] + len(asked),  # one access token each, and one question for chapters
         usher=kinds["vod"],
         playlist=kinds["vod"],
         media=targets + kinds["clip"],  # a clip's index is one more
+        **({"storyboard": STORYBOARD_REQUESTS * len(looked_at)} if config.sample.storyboard == "on" else {}),
     )
     return CategoryPlan(
         category,

@@ -11,6 +11,7 @@ from harvester.errors import HarvesterError, TryAgainLater
 from harvester.pipeline.category import CategoryBooks
 from harvester.pipeline.harvest import Harvested
 from harvester.pipeline.stopping import Stop
+from harvester.report.foresight import foresight
 from harvester.report.summary import CategoryReport, RunReport
 from harvester.stats import StageTimes, Traffic
 
@@ -65,6 +66,7 @@ def conclude(
         held_up=dict(ending.times.held_up_s),
         contact_sheet=str(contact_sheet) if contact_sheet else "",
         fallbacks=ending.harvested.fallbacks,
+        storyboards=foresight(ending.harvested.foreseen, ending.traffic, kept + dropped.total()),
         notes=(*ending.harvested.notes, *stopped, *_untold(ending)),
         errors=tuple(str(error) for error in errors),
     )

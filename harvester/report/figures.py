@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 def count_of(n: int, noun: str) -> str:
     """Such as ``1 frame``, ``2 frames``."""
@@ -25,3 +27,8 @@ def size_of(n_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def by_kind(total: str, parts: Mapping[str, str]) -> str:
+    """A total with its parts, such as ``3 (helix 1, gql 2)``."""
+    return f"{total} ({', '.join(f'{kind} {part}' for kind, part in parts.items())})" if parts else total

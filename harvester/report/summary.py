@@ -18,7 +18,8 @@ from rich.text import Text
 
 from harvester.pipeline.listing import Listed
 from harvester.report.completeness import caps_text, labels_text, listed_text, shortfalls
-from harvester.report.figures import count_of, duration_of, size_of
+from harvester.report.figures import by_kind, count_of, duration_of, size_of
+from harvester.report.foresight import foresight_text
 from harvester.report.stages import bound_by, bound_text, mean_queues, stages_text
 from harvester.text import printable, redact
 
@@ -130,6 +131,7 @@ class RunReport:
     waits: Mapping[str, float] = field(default_factory=dict)  # seconds that targets waited for it, summed
     held_up: Mapping[str, float] = field(default_factory=dict)  # seconds of the run by the stage that held it up
     contact_sheet: str = ""  # path of the picture, "" if there is none
+    storyboards: Counts = field(default_factory=dict)  # see report/foresight.py; {} = none was asked for
 
     def __post_init__(self) -> None:
         _require(self.status in EXIT_CODES, f"unknown status {self.status!r}")
@@ -167,7 +169,7 @@ class RunReport:
     def to_json(self) -> str:
         """The contract's object: one line, ASCII, no secret in a message. Zero counts are left out of mappings."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name in ("dropped", "failed", "removed", "requests", "bytes", "fallbacks"):
+        for name in ("dropped", "failed", "removed", "requests", "bytes", "fallbacks", "storyboards"):
             values[name] = _plain(values[name])
         for name in ("stages", "waits", "held_up"):
             values[name] = {stage: round(seconds, 3) for stage, seconds in values[name].items()}
@@ -292,8 +294,9 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
         *_listings(report),
         ("labels", labels_text(_added([part.labels for part in report.categories.values()]))),
         ("caps", caps_text(report.capped)),
-        ("requests", _by_kind(str(sum(report.requests.values())), requests)),
-        ("received", _by_kind(size_of(sum(report.bytes.values())), received)),
+        ("foreseen", foresight_text(report.storyboards)),
+        ("requests", by_kind(str(sum(report.requests.values())), requests)),
+        ("received", by_kind(size_of(sum(report.bytes.values())), received)),
         ("speed", _speed(report)),
         ("decoder", printable(report.decoder, MESSAGE_CHARS)),
         ("on the CPU", _reasons(report.fallbacks) if report.fallbacks else ""),
@@ -313,10 +316,6 @@ def _listings(report: RunReport) -> list[tuple[str, str]]:
         if part.listed
     ]
     return [("" if number else "listed", text) for number, text in enumerate(texts)]
-
-
-def _by_kind(total: str, parts: Mapping[str, str]) -> str:
-    return f"{total} ({', '.join(f'{kind} {part}' for kind, part in parts.items())})" if parts else total
 
 
 def _speed(report: RunReport) -> str:

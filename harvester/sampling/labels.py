@@ -69,13 +69,15 @@ class Evidence:
     """What is known of which category a VOD shows when.
 
     ``listed``: the category under which Helix lists it; None: under none that matters here. ``chapters``: () = it
-    has none, None = not told. ``game``: id of the VOD's own category; None = unset or not told.
+    has none, None = not told. ``game``: id of the VOD's own category; None = unset or not told. ``idle``: where
+    its storyboard shows no play, whatever the category.
     """
 
     listed: str | None
     chapters: tuple[Chapter, ...] | None = None
     game: str | None = None
     clips: tuple[ClipMark, ...] = ()
+    idle: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def _by_marks(
         against = [mark.span for mark in of_it if mark.category_id != category_id]
         agreeing = [kind, *(["listing"] if evidence.listed == category_id else [])]
         agreeing += ["around"] if any(mark.category_id == category_id for mark in of_it) else []
-        for rest in _without(span, against):
+        for rest in without(span, against):
             yield _labelled(rest, category_id, kind, agreeing, contradicted=bool(against))
 
 
@@ -191,8 +193,8 @@ def _lies_in(clip: Span, span: Span) -> bool:
     return shared_s > clip.length_s / 2
 
 
-def _without(span: Span, holes: Iterable[Span]) -> Iterator[Span]:
-    """What is left of the span, in order."""
+def without(span: Span, holes: Iterable[Span]) -> Iterator[Span]:
+    """What the holes leave of the span, in order."""
     start_s = span.start_s
     for hole in sorted(holes, key=lambda hole: hole.start_s):
         if hole.start_s > start_s:
@@ -236,7 +238,7 @@ def _by_clips(evidence: Evidence, sample: Sample) -> Iterator[LabelledSpan]:
         for mark in marks:
             others = [place.span for place in places if place.category_id != mark.category_id]
             agreeing = [kind, *(["listing"] if evidence.listed == mark.category_id else [])]
-            for span in _without(mark.span, others):
+            for span in without(mark.span, others):
                 yield _labelled(span, mark.category_id, "clip_span", agreeing)
 
 
@@ -251,5 +253,5 @@ def _by_listing(evidence: Evidence, extent: Extent, sample: Sample) -> Iterator[
     places, guard = _places(evidence.clips), clip_guard_s(sample)
     same = [guarded(place.span, guard) for place in places if place.category_id == evidence.listed]
     others = [place.span for place in places if place.category_id != evidence.listed]
-    for rest in _without(whole, [*same, *others, *(mark.span for mark in _between(places, guard))]):
+    for rest in without(whole, [*same, *others, *(mark.span for mark in _between(places, guard))]):
         yield _labelled(rest, evidence.listed, "listing", ["listing"], contradicted=against)

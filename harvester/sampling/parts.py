@@ -30,10 +30,12 @@ from harvester.sampling.plan import (
     cap_of,
     fitting,
     given_out,
+    given_targets,
     guarded_span,
     pick_targets,
     spaced_moments,
 )
+from harvester.sampling.storyboard import Tiles, chosen_moments
 
 #: Segments at the end of a growing playlist that are left alone: players stay three behind the edge of a live
 #: playlist too (RFC 8216 §6.3.3), for what is newer may not have reached every server.
@@ -94,13 +96,20 @@ def _in_vain(part: Part) -> bool:
 
 
 def open_parts(
-    source: Source, parts: Sequence[Part], media: Media, sample: Sample, spans: Sequence[LabelledSpan]
+    source: Source,
+    parts: Sequence[Part],
+    media: Media,
+    sample: Sample,
+    spans: Sequence[LabelledSpan],
+    *,
+    tiles: Tiles | None = None,
 ) -> tuple[tuple[Part, ...], dict[int, Target]]:
     """The same parts, all opened now, and their targets by number.
 
     ``spans``: those of the source that may be sampled, as its evidence tells them now; a part that has been open
-    keeps those that were found then. Over all parts targets keep the minimum spacing and the source's cap. Of the
-    cap's rest a part of a growing source takes half: another half is left for what is to come.
+    keeps those that were found then. ``tiles``: its storyboard, to choose by how the moments look.
+    Over all parts targets keep the minimum spacing and the source's cap. Of the cap's rest a part of a growing
+    source takes half: another half is left for what is to come.
     """
     done: list[Part] = []
     targets: dict[int, Target] = {}
@@ -108,10 +117,17 @@ def open_parts(
         free_s = max((t.moment_s for t in targets.values()), default=-sample.min_spacing_s) + sample.min_spacing_s
         room = cap_of(source, sample) - given_out(done)
         opened = part.opened or _opened(source, part, media, spans, free_s=free_s, room=room, sample=sample)
-        done.append(replace(part, opened=opened))
         seed = (source.kind, source.id, *([str(part.first_k)] if part.first_k else []))
         labels = clipped(opened.labels, _after(free_s, opened.span))
-        found = pick_targets(seed, media.moments_s, labels, limit=opened.targets, sample=sample)
+        if part.opened is None and tiles is not None:
+            chosen_s = chosen_moments(seed, tiles, media.moments_s, labels, limit=opened.targets, sample=sample)
+            opened = replace(opened, chosen_s=chosen_s)
+        done.append(replace(part, opened=opened))
+        found = (
+            given_targets(opened.chosen_s, media.moments_s, labels)
+            if opened.chosen_s
+            else pick_targets(seed, media.moments_s, labels, limit=opened.targets, sample=sample)
+        )
         targets.update((part.first_k + target.k, replace(target, k=part.first_k + target.k)) for target in found)
     return tuple(done), targets
 

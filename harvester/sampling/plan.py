@@ -32,16 +32,20 @@ RANK_HASH_BITS = 63
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What opening a part found. ``span``: how far it goes, guards of the source taken off; ``targets``: how many
-    it has at most; ``ended``: nothing will follow it; ``labels``: the spans inside in which its targets lie."""
+    it has at most; ``ended``: nothing will follow it; ``labels``: the spans inside in which its targets lie;
+    ``chosen_s``: the moments of its targets, if a storyboard chose them."""
 
     span: Span
     targets: int
     ended: bool
     labels: tuple[LabelledSpan, ...]
+    chosen_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.targets < 0:
             raise ValueError(f"{self.targets} targets")
+        if self.chosen_s and len(self.chosen_s) != self.targets:
+            raise ValueError(f"{len(self.chosen_s)} moments of {self.targets} targets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +240,26 @@ def pick_targets(
         Target(k, chosen[position].item, chosen[position].moment_s, chosen[position].within.label)
         for k, position in enumerate(spread_order(len(chosen)))
     )
+
+
+def given_targets(
+    chosen_s: Sequence[float], moments_s: Sequence[float], labels: Sequence[LabelledSpan]
+) -> tuple[Target, ...]:
+    """The targets at ``chosen_s``, numbered in that order; none where the source has changed and lost one."""
+    targets: list[Target] = []
+    for k, chosen in enumerate(chosen_s):
+        item = nearest(moments_s, chosen)
+        within = next((within for within in labels if moments_s[item] in within.span), None)
+        if within is not None and all(item != target.item for target in targets):
+            targets.append(Target(k, item, moments_s[item], within.label))
+    return tuple(targets)
+
+
+def nearest(moments_s: Sequence[float], wanted_s: float) -> int:
+    """Number of the one nearest to ``wanted_s`` of rising moments (at least one); the earlier of two."""
+    after = bisect_left(moments_s, wanted_s)
+    around = range(max(0, after - 1), min(after + 1, len(moments_s)))
+    return min(around, key=lambda item: abs(moments_s[item] - wanted_s))
 
 
 @dataclass(frozen=True, slots=True)

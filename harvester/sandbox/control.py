@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Kind = Literal["auth", "helix", "gql", "usher", "playlist", "media", "other"]
+Kind = Literal["auth", "helix", "gql", "usher", "playlist", "media", "storyboard", "other"]
 
 #: Log entries kept; the oldest go first. Counters go on.
 LOG_ENTRIES = 200_000

@@ -283,6 +283,8 @@ def _kind_of(path: str) -> Kind:
     for prefix, kind in prefixes:
         if path.startswith(prefix):
             return kind
+    if path.startswith("/cdn/") and "/storyboards/" in path:
+        return "storyboard"
     if path.startswith("/cdn/"):
         return "playlist" if path.endswith(".m3u8") else "media"
     return "other"

@@ -23,13 +23,13 @@ from harvester.store.removals import CAPPED_DAY, WITH_SOURCE, Removals
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 #: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
 #: one whole part, to be found out about when it is opened again. Version 2 lacked indexes: a row of outcomes is
 #: two pages, so that whatever looks at all of a category, a run or a pass must find its columns in an index.
 #: Version 3 knew no labels: there every part that has been open is what its source was listed as. Of version 4
-#: nothing has left.
+#: nothing has left. Version 5 saw no storyboards.
 MIGRATIONS = {
     1: """
     ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
@@ -84,6 +84,7 @@ MIGRATIONS = {
     );
     CREATE INDEX outcomes_of_broadcaster ON outcomes (broadcaster_id) WHERE phash IS NOT NULL
     """,
+    5: "ALTER TABLE parts ADD COLUMN chosen TEXT",
 }
 
 #: Condition for kept outcomes that an index of names answers: they are those that name a file.

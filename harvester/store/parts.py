@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,8 +16,8 @@ from harvester.store.records import evidence_from, evidence_record, labels_from,
 
 #: Columns of a part ``p``, in the order of :func:`part_from`.
 PART_COLUMNS = (
-    "p.first_k, p.count, p.from_s, p.listed_s, p.start_s, p.end_s, p.targets, p.ended, p.labels, p.kind,"
-    " p.category_id"
+    "p.first_k, p.count, p.from_s, p.listed_s, p.start_s, p.end_s, p.targets, p.ended, p.labels, p.chosen,"
+    " p.kind, p.category_id"
 )
 
 
@@ -66,11 +67,11 @@ class Parts:
 
     def _update_part(self, source: Source, first_k: int, opened: Opened, evidence: Evidence) -> None:
         self._database.execute(
-            "UPDATE parts SET start_s = ?, end_s = ?, targets = ?, ended = ?, labels = ?, evidence = ?"
+            "UPDATE parts SET start_s = ?, end_s = ?, targets = ?, ended = ?, labels = ?, evidence = ?, chosen = ?"
             " WHERE category_id = ? AND kind = ? AND source_id = ? AND first_k = ? AND ended IS NULL",
             (
                 *(opened.span.start_s, opened.span.end_s, opened.targets, int(opened.ended)),
-                *(labels_record(opened.labels), evidence_record(evidence)),
+                *(labels_record(opened.labels), evidence_record(evidence), json.dumps(opened.chosen_s)),
                 *(source.category_id, source.kind, source.id, first_k),
             ),
         )
@@ -129,12 +130,13 @@ class Parts:
 
 def part_from(row: Sequence[Any]) -> Part:
     """The part whose columns, :data:`PART_COLUMNS`, ``row`` holds."""
-    first_k, count, from_s, listed_s, start_s, end_s, targets, ended, labels, kind, category_id = row
+    first_k, count, from_s, listed_s, start_s, end_s, targets, ended, labels, chosen, kind, category_id = row
     if ended is None:
         return Part(first_k, count, from_s, listed_s)
     span = Span(start_s, end_s)
     known = (_unlabelled(span, kind, category_id),) if labels is None else labels_from(category_id, labels)
-    return Part(first_k, count, from_s, listed_s, Opened(span, targets, bool(ended), known))
+    chosen_s = tuple(json.loads(chosen or "[]"))
+    return Part(first_k, count, from_s, listed_s, Opened(span, targets, bool(ended), known, chosen_s))
 
 
 def _unlabelled(span: Span, kind: SourceKind, category_id: str) -> LabelledSpan:

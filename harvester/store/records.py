@@ -101,6 +101,7 @@ def evidence_record(evidence: Evidence) -> str:
         "chapters": chapters if chapters is None else list(chapters),
         "game": evidence.game,
         "clips": [(m.span.start_s, m.span.end_s, m.category_id) for m in evidence.clips],
+        "idle": [(span.start_s, span.end_s) for span in evidence.idle],
     }
     return json.dumps(values)
 
@@ -117,6 +118,7 @@ def evidence_from(record: str) -> Evidence:
         None if chapters is None else tuple(chapters),
         values["game"],
         tuple(ClipMark(Span(start, end), category_id) for start, end, category_id in values["clips"]),
+        tuple(Span(start, end) for start, end in values.get("idle", ())),  # older versions saw no storyboards
     )
 
 

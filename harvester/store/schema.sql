@@ -1,4 +1,4 @@
--- Schema 5 of the ledger (store/ledger.py).
+-- Schema 6 of the ledger (store/ledger.py).
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
     rules TEXT NOT NULL, report TEXT
@@ -17,6 +17,7 @@ CREATE TABLE parts (
     category_id TEXT NOT NULL, kind TEXT NOT NULL, source_id TEXT NOT NULL, first_k INTEGER NOT NULL,
     count INTEGER NOT NULL, from_s REAL NOT NULL, listed_s REAL NOT NULL,
     start_s REAL, end_s REAL, targets INTEGER, ended INTEGER, planned_at TEXT, labels TEXT, evidence TEXT,
+    chosen TEXT,
     PRIMARY KEY (category_id, kind, source_id, first_k)
 ) WITHOUT ROWID;
 CREATE TABLE passes (

@@ -63,6 +63,9 @@ TARGETS = {
 }
 USUAL_TARGETS = 3
 
+#: Each stretch is looked at, also one that a storyboard would have passed over.
+NIGHTLY = {"HARVESTER_DEDUPE_RADIUS": "0", "HARVESTER_SAMPLE_STORYBOARD": "off"}
+
 
 @dataclass(frozen=True)
 class Night:
@@ -112,7 +115,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     with server.running():
         config.write_text(server.config_toml(), encoding="utf-8")
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(StringIO()):
-            for name, value in (server.environ | QUICK | {"HARVESTER_DEDUPE_RADIUS": "0"}).items():
+            for name, value in (server.environ | QUICK | NIGHTLY).items():
                 patch.setenv(name, value)
             with pytest.raises(SystemExit):
                 main(["run", "--config", str(config), *categories, "--out", str(out), "--json"])

@@ -37,7 +37,15 @@ def test_traffic_adds_and_leaves_both_sides_alone():
 
 
 def test_kinds_are_plain_words_in_a_report():
-    assert [str(kind) for kind in RequestKind] == ["auth", "helix", "gql", "usher", "playlist", "media"]
+    assert [str(kind) for kind in RequestKind] == [
+        "auth",
+        "helix",
+        "gql",
+        "usher",
+        "playlist",
+        "media",
+        "storyboard",
+    ]
 
 
 def test_threads_lose_no_count():

@@ -38,7 +38,7 @@ def test_every_cell_lies_where_the_arithmetic_says(in_world: Callable[..., Any])
         found = [cell for number in range(2) for cell in await fetch_sheet(here.transport, board, number)]
         assert all(cell.image.shape == (16, 32, 3) and cell.image.dtype == np.uint8 for cell in found)
         assert all(int(cell.image.max()) - int(cell.image.min()) <= 4 for cell in found)
-        assert here.traffic.requests == {RequestKind.MEDIA: 3}
+        assert here.traffic.requests == {RequestKind.STORYBOARD: 3}
         return [(cell.time_s, round(float(cell.image.mean()) / 20) * 20) for cell in found]
 
     files = {"s/1-info.json": json.dumps([FILE]).encode(), "s/a.jpg": A, "s/b.jpg": B}

@@ -42,7 +42,7 @@ def test_everything_new_is_visited_without_a_target(ledger: Ledger) -> None:
     assert plan.sources == {"vod": 2, "clip": 1}
     assert plan.left_out == {"filtered": 3}
     assert plan.targets == targets
-    assert plan.requests == {"gql": 5, "usher": 2, "playlist": 2, "media": targets + 1}
+    assert plan.requests == {"gql": 5, "usher": 2, "playlist": 2, "media": targets + 1, "storyboard": 4}
     assert plan.labels == {"asked": 2, "clip": 1}
     assert plan.media_bytes == targets * TARGET_BYTES
     assert plan.disk_bytes == round(targets * EXPECTED_YIELD) * IMAGE_BYTES

@@ -1,0 +1,245 @@
+"""What a storyboard's small pictures tell of a VOD before any of it is fetched. Pure.
+
+A tile shows the VOD every minute or so, 160 x 90 pixels. It is reduced to the mean colours of 32 x 18 cells, and
+two questions are answered from those:
+
+**Where does nothing happen?** Targets in such a stretch would be fetched, decoded and dropped. Games stand still
+too (cards, maps, texts, pauses), so a stretch is left out on strong evidence alone: blank tiles, one after the
+other; or a still picture, at five moments over a minute or more, in which the same few cells at most have changed
+again and again (a clock, a small animation) *and* which is where cards are, at an end of the VOD, or comes back
+after something else. However long it stays, that alone is no evidence: a text on one background stays as long.
+
+**Which moments look different?** Targets go to tiles, in the order of :func:`varied_order`: next is always the
+tile that is farthest from all those before. "Another picture" is as far as it gets: among tiles that are other
+pictures anyway the one farthest in time is next, so that a strange picture is not preferred to an ordinary one,
+and a lively VOD is sampled evenly over its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harvester.config import Sample
+from harvester.model import TILE_COLS, TILE_ROWS, LabelledSpan, Span
+from harvester.sampling.labels import without
+from harvester.sampling.plan import nearest, rank_hash
+
+#: Rows and columns of cells of a tile, those of a measurement: 5 x 5 pixels each of 160 x 90.
+CELL_ROWS, CELL_COLS = TILE_ROWS, TILE_COLS
+#: Cells that are compared: those along the edges are not. A tile's height is no multiple of a JPEG block's, and
+#: there its neighbour on the sheet shows through by up to 12 levels.
+_CELLS = (CELL_ROWS - 2) * (CELL_COLS - 2)
+#: A storyboard of a shorter VOD is not asked for (s): it costs two requests, and of so short a VOD the guards and
+#: a still stretch of a minute would leave nothing to choose from.
+WORTH_S = 120.0
+
+#: Levels (of 255, in any channel) by which the mean colour of a cell changes when something in it does. Where
+#: nothing moves, keyframes of the footage's two cards differ by 2 to 4 (tiles of 160 x 90, JPEG of quality 80).
+CHANGE = 6
+#: Share of the cells that may change in a picture that stands still: 23 of 480 do on the footage's starting card,
+#: with its countdown and a small animation. A card with a ticker (40) is not told from a text game by this.
+FEW = 0.06
+#: A clock changes from tile to tile. Cells that change more, less often than this, and stay so, are a move in a
+#: game: of those there may be next to none.
+OFTEN, MOVED = 0.2, 0.015
+#: A still stretch is at least so long (s), and seen at so many moments.
+STILL_S, STILL_TILES = 60.0, 5
+#: A still picture that returns after so long of something else is a card (s). Of drawn games (two hours each, a
+#: tile every 54 s) this and the ends take: cards with a move in 15 to 60 s 0.8 % of the tiles, maps and texts of
+#: several lines none, a single line on one background for 5 or 15 minutes 2 or 5 %. When pictures that stayed for
+#: a quarter of an hour were taken for cards, too, it was up to 29 % of that.
+RETURN_S = 300.0
+#: How near to an end of the VOD a stretch counts as its beginning or end (s): guards are of that size.
+END_S = 90.0
+#: A cell is black below this mean (of 255, every channel), and a tile flat whose cells differ by less.
+BLACK, FLAT = 12, 6
+#: Share of a VOD beyond which its storyboard is not believed that nothing happens: footage that is shown in a loop
+#: as long as the interval looks still, and so would a storyboard that repeats one picture.
+TOO_MUCH = 0.5
+#: At each side of an idle stretch so much more is left out at most (s): between two tiles nobody knows.
+MARGIN_S = 30.0
+
+#: Levels by which the mean colour of a cell differs between two pictures that are not the same.
+OTHER = 16
+#: Shares of the cells that differ, from "the same picture" to "another": what lies between them is as good.
+STEPS = (0.06, 0.12, 0.25)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tiles:
+    """A VOD at a glance: number ``k`` of ``cells`` (n, 18, 32, 3), int16 mean RGB, is what it shows at
+    ``moments_s[k]`` (rising). ``interval_s``: from tile to tile."""
+
+    moments_s: tuple[float, ...]
+    interval_s: float
+    cells: NDArray[np.int16] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.cells.shape != (len(self.moments_s), CELL_ROWS, CELL_COLS, 3):
+            raise ValueError(f"{len(self.moments_s)} moments of tiles {self.cells.shape}")
+
+
+def cell_means(image: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Mean colours of the 18 x 32 cells of a picture (height, width, 3), whose sides are at least that long."""
+    rows = np.arange(CELL_ROWS) * image.shape[0] // CELL_ROWS
+    cols = np.arange(CELL_COLS) * image.shape[1] // CELL_COLS
+    sums = np.add.reduceat(np.add.reduceat(image.astype(np.int64), rows, axis=0), cols, axis=1)
+    heights = np.diff(np.append(rows, image.shape[0]))
+    widths = np.diff(np.append(cols, image.shape[1]))
+    means: NDArray[np.int16] = (sums // np.outer(heights, widths)[:, :, None]).astype(np.int16)
+    return means
+
+
+# -- where nothing happens ----------------------------------------------------------------------------------------
+
+
+def idle_spans(tiles: Tiles, length_s: float) -> tuple[Span, ...]:
+    """The stretches of a VOD of that length which surely show no play, in order, without overlap.
+
+    None if they were more than :data:`TOO_MUCH` of what the storyboard shows.
+    """
+    if len(tiles.moments_s) < 2:
+        return ()
+    runs = [run for run in _runs(_blank(tiles)) if len(run) > 1]
+    still = list(_still_runs(tiles))
+    runs += [run for run in still if _is_card(run, still, tiles, length_s)]
+    spans = _merged(_stretch(run, tiles, length_s) for run in runs)
+    shown_s = tiles.moments_s[-1] - tiles.moments_s[0] + tiles.interval_s
+    return spans if sum(span.length_s for span in spans) <= TOO_MUCH * shown_s else ()
+
+
+def _blank(tiles: Tiles) -> NDArray[np.bool_]:
+    """Which tiles are black or of one colour (n,)."""
+    flat = tiles.cells.reshape(len(tiles.cells), -1, 3)
+    black = flat.max(axis=(1, 2)) < BLACK
+    one_colour = (flat.max(axis=1) - flat.min(axis=1)).max(axis=1) < FLAT
+    found: NDArray[np.bool_] = black | one_colour
+    return found
+
+
+def _runs(marked: NDArray[np.bool_]) -> Iterator[range]:
+    """Numbers of neighbours that are marked."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], marked, [False]))))
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        yield range(int(start), int(end))
+
+
+def _changed(cells: NDArray[np.int16], picture: NDArray[np.int16], levels: int = CHANGE) -> NDArray[np.bool_]:
+    """Which cells of each tile are not as in ``picture``, those at the edges left out (n, 16, 30)."""
+    apart: NDArray[np.bool_] = np.abs(cells - picture)[:, 1:-1, 1:-1].max(axis=-1) > levels
+    return apart
+
+
+def _still_runs(tiles: Tiles) -> Iterator[range]:
+    """Neighbours, as many as there are, that show one picture but for the same few cells; those long enough."""
+    start, moments_s = 0, tiles.moments_s
+    while start < len(moments_s):
+        changed = _changed(tiles.cells[start:], tiles.cells[start])
+        ever = np.logical_or.accumulate(changed, axis=0).sum(axis=(1, 2))
+        run = range(start, start + int(np.searchsorted(ever, int(FEW * _CELLS), side="right")))
+        if len(run) >= STILL_TILES and moments_s[run[-1]] - moments_s[start] >= STILL_S:
+            if not _moves(tiles.cells[run.start : run.stop]):
+                yield run
+            start = run.stop
+        else:
+            start += 1
+
+
+def _moves(cells: NDArray[np.int16]) -> bool:
+    """True if something in a still picture changes and stays so, as nothing on a card does."""
+    changes = _changed(cells[1:], cells[:-1], OTHER).sum(axis=0)
+    seldom = (changes > 0) & (changes <= max(1.0, OFTEN * (len(cells) - 1)))
+    return bool(seldom.sum() > MOVED * _CELLS)
+
+
+def _is_card(run: range, still: Sequence[range], tiles: Tiles, length_s: float) -> bool:
+    """True if more than its standing still says that a picture is no play."""
+    first_s, last_s = tiles.moments_s[run[0]], tiles.moments_s[run[-1]]
+    at_an_end = first_s <= END_S or last_s >= length_s - END_S - tiles.interval_s
+    return at_an_end or any(_is_again(run, other, tiles) for other in still)
+
+
+def _is_again(run: range, other: range, tiles: Tiles) -> bool:
+    """True if ``other`` is another run of the same picture, with something else in between for long."""
+    early, late = sorted((run, other), key=lambda which: which.start)
+    if tiles.moments_s[late[0]] - tiles.moments_s[early[-1]] < RETURN_S:
+        return False
+    card = tiles.cells[early[0]]
+    between = _changed(tiles.cells[early.stop : late.start], card, OTHER).mean()
+    returned = _changed(tiles.cells[late[0] : late.start + 1], card).mean()
+    return bool(returned <= FEW and between > STEPS[-1])
+
+
+def _stretch(run: range, tiles: Tiles, length_s: float) -> Span:
+    margin_s = min(tiles.interval_s / 2, MARGIN_S)
+    start_s = max(0.0, tiles.moments_s[run[0]] - margin_s)
+    return Span(start_s, max(start_s, min(length_s, tiles.moments_s[run[-1]] + margin_s)))
+
+
+def _merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    merged: list[Span] = []
+    for span in sorted(spans, key=lambda span: span.start_s):
+        if merged and span.start_s <= merged[-1].end_s:
+            last = merged.pop()
+            merged.append(Span(last.start_s, max(last.end_s, span.end_s)))
+        else:
+            merged.append(span)
+    return tuple(merged)
+
+
+def busy(labels: Sequence[LabelledSpan], idle: Sequence[Span]) -> tuple[LabelledSpan, ...]:
+    """What idle spans leave of labelled ones."""
+    left = (replace(within, span=rest) for within in labels for rest in without(within.span, idle))
+    return tuple(within for within in left if within.span.length_s > 0)
+
+
+# -- which moments look different ---------------------------------------------------------------------------------
+
+
+def chosen_moments(
+    name: Sequence[str],
+    tiles: Tiles,
+    moments_s: Sequence[float],
+    labels: Sequence[LabelledSpan],
+    *,
+    limit: int,
+    sample: Sample,
+) -> tuple[float, ...]:
+    """Those ``limit`` of ``moments_s`` inside the labelled spans that look most different, in the order of
+    :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles.
+
+    Where it begins is seeded by ``name``.
+    """
+    shown = {tile: moments_s[nearest(moments_s, moment_s)] for tile, moment_s in enumerate(tiles.moments_s)}
+    numbers = [tile for tile, moment_s in shown.items() if any(moment_s in within.span for within in labels)]
+    if not 0 < limit <= len(numbers):
+        return ()
+    chosen: list[float] = []
+    for tile in varied_order(tiles, numbers, rank_hash(sample.seed, *name) % len(numbers)):
+        if all(abs(shown[tile] - other_s) >= sample.min_spacing_s for other_s in chosen):
+            chosen.append(shown[tile])
+        if len(chosen) == limit:
+            return tuple(chosen)
+    return ()
+
+
+def varied_order(tiles: Tiles, numbers: Sequence[int], first: int) -> Iterator[int]:
+    """The tiles ``numbers``, each the farthest from all those before it, from place ``first`` on.
+
+    Far: by how many cells differ, in four steps up to "another picture"; then by time; then the earlier one.
+    """
+    cells, moments_s = tiles.cells[list(numbers)], np.array([tiles.moments_s[number] for number in numbers])
+    step = np.full(len(numbers), len(STEPS))
+    away_s = np.full(len(numbers), np.inf)
+    place = first
+    for _ in numbers:
+        yield numbers[place]
+        share = _changed(cells, cells[place], OTHER).mean(axis=(1, 2))
+        step = np.minimum(step, np.searchsorted(STEPS, share, side="right"))
+        away_s = np.minimum(away_s, np.abs(moments_s - moments_s[place]))
+        step[place] = -1
+        place = int(np.lexsort((moments_s, -away_s, -step))[0])
