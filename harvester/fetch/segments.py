@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harvester.errors import FetchError, MediaError, NeedMoreData
@@ -47,10 +48,20 @@ HEADS_IN_FLIGHT = 4
 class SegmentReader:
     """Reads the first picture of segments of one rendition of one VOD. Many reads may run at once."""
 
-    def __init__(self, transport: Transport, rendition: Rendition, heads: HeadSizes) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        rendition: Rendition,
+        heads: HeadSizes,
+        detail_at: Callable[[float], float] | None = None,
+    ) -> None:
+        """``detail_at``: log detail of the picture at a moment (s), if a storyboard has told
+        (:meth:`~harvester.fetch.heads.SourceHeads.foresee`)."""
         self._transport = transport
         self.rendition = rendition
         self._sizes = heads.source(rendition)
+        if detail_at is not None:
+            self._sizes.foresee(detail_at)
         self._inits: OrderedDict[InitSection, fmp4.Init] = OrderedDict()
         self._one_init = asyncio.Lock()
         self._turns = Turns(HEADS_IN_FLIGHT)

@@ -170,9 +170,10 @@ class Opener:
         playlist = await self._playlist(rendition)
         starts_s = [segment.start_s for segment in playlist.segments]
         settled_s = playlist.total_s if playlist.ended else starts_s[-UNSETTLED_SEGMENTS:][0]
-        targets = await self._targets(vod, Media(starts_s, settled_s, playlist.ended))
+        targets, tiles = await self._targets(vod, Media(starts_s, settled_s, playlist.ended))
         segments = {target.item: playlist.segments[target.item] for target in targets.values()}
-        return OpenVod(targets, segments, SegmentReader(self._transport, rendition, self._heads))
+        detail_at = None if tiles is None else tiles.detail_at
+        return OpenVod(targets, segments, SegmentReader(self._transport, rendition, self._heads, detail_at))
 
     async def _playlist(self, rendition: Rendition) -> MediaPlaylist:
         answer = await self._transport.get(
@@ -194,14 +195,14 @@ class Opener:
         )
         moments_s = [keyframe.moment_s for keyframe in reader.keyframes]
         length_s = min((s for s in (clip.duration_s, reader.duration_s) if s > 0), default=0.0)
-        targets = await self._targets(clip, Media(moments_s, length_s, ended=True))
+        targets, _ = await self._targets(clip, Media(moments_s, length_s, ended=True))
         return OpenClip(targets, reader, rendition.name)
 
-    async def _targets(self, source: Source, media: Media) -> dict[int, Target]:
-        """The source's targets by number. What opening a part found, and by which evidence it is labelled, is
-        committed before one of them is decided."""
+    async def _targets(self, source: Source, media: Media) -> tuple[dict[int, Target], Tiles | None]:
+        """The source's targets by number, and its storyboard if that was looked at. What opening a part found, and
+        by which evidence it is labelled, is committed before one of them is decided."""
         known = self._parts.parts_of(source.category_id, source.kind, source.id)
-        planned = known or (first_part(source, self._sample),)
+        planned, tiles = known or (first_part(source, self._sample),), None
         if all(part.opened is not None for part in planned):
             parts, targets = open_parts(source, planned, media, self._sample, ())
         else:
@@ -220,7 +221,7 @@ class Opener:
             await asyncio.to_thread(self._parts.remember_opened, source, parts, evidence, held)
         key = source.category_id, source.kind, source.id
         self._labels[key], self._cut[key] = strongest(parts), cut_off(source, parts, self._sample)
-        return targets
+        return targets, tiles
 
     async def _evidence(self, source: Source, media: Media) -> tuple[Evidence, Tiles | None]:
         """What is known of the source now, with its storyboard; of a VOD that its category's listing lacks, what

@@ -17,7 +17,7 @@ from harvester.errors import FetchError, MediaError, TryAgainLater
 from harvester.fetch.storyboard import Preview, fetch_sheet, fetch_storyboards
 from harvester.media.storyboard import Storyboard
 from harvester.model import Span, Target, VideoDetails, Vod
-from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, WORTH_S, Tiles, cell_means
+from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, WORTH_S, Tiles, cell_means, log_detail
 from harvester.transport import Transport
 
 #: Most sheets read of a VOD: the larger of the two known qualities has four.
@@ -89,4 +89,5 @@ def _smallest(boards: Sequence[Storyboard]) -> Storyboard | None:
 
 def _reduced(previews: Sequence[Preview], interval_s: float) -> Tiles:
     cells = np.stack([cell_means(preview.image) for preview in previews])
-    return Tiles(tuple(preview.time_s for preview in previews), interval_s, cells)
+    details = np.array([log_detail(preview.image) for preview in previews])
+    return Tiles(tuple(preview.time_s for preview in previews), interval_s, cells, details)

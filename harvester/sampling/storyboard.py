@@ -17,6 +17,7 @@ and a lively VOD is sampled evenly over its length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -36,6 +37,9 @@ _CELLS = (CELL_ROWS - 2) * (CELL_COLS - 2)
 #: A storyboard of a shorter VOD is not asked for (s): it costs two requests, and of so short a VOD the guards and
 #: a still stretch of a minute would leave nothing to choose from.
 WORTH_S = 120.0
+
+#: Mean gradient of a picture that shows nothing (bits, down and across): less is noise of the JPEG.
+LEAST_BITS = 0.1
 
 #: Levels (of 255, in any channel) by which the mean colour of a cell changes when something in it does. Where
 #: nothing moves, keyframes of the footage's two cards differ by 2 to 4 (tiles of 160 x 90, JPEG of quality 80).
@@ -72,15 +76,21 @@ STEPS = (0.06, 0.12, 0.25)
 @dataclass(frozen=True, slots=True, eq=False)
 class Tiles:
     """A VOD at a glance: number ``k`` of ``cells`` (n, 18, 32, 3), int16 mean RGB, is what it shows at
-    ``moments_s[k]`` (rising). ``interval_s``: from tile to tile."""
+    ``moments_s[k]`` (rising). ``interval_s``: from tile to tile. ``details``: :func:`log_detail` of each (n,)."""
 
     moments_s: tuple[float, ...]
     interval_s: float
     cells: NDArray[np.int16] = field(repr=False)
+    details: NDArray[np.float64] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if self.cells.shape != (len(self.moments_s), CELL_ROWS, CELL_COLS, 3):
-            raise ValueError(f"{len(self.moments_s)} moments of tiles {self.cells.shape}")
+        count = len(self.moments_s)
+        if self.cells.shape != (count, CELL_ROWS, CELL_COLS, 3) or self.details.shape != (count,):
+            raise ValueError(f"{count} moments of tiles {self.cells.shape} and details {self.details.shape}")
+
+    def detail_at(self, moment_s: float) -> float:
+        """Log detail of the picture at that moment, between its neighbours' by time, less the mean of all."""
+        return float(np.interp(moment_s, self.moments_s, self.details)) - float(self.details.mean())
 
 
 def cell_means(image: NDArray[np.uint8]) -> NDArray[np.int16]:
@@ -92,6 +102,17 @@ def cell_means(image: NDArray[np.uint8]) -> NDArray[np.int16]:
     widths = np.diff(np.append(cols, image.shape[1]))
     means: NDArray[np.int16] = (sums // np.outer(heights, widths)[:, :, None]).astype(np.int16)
     return means
+
+
+def log_detail(image: NDArray[np.uint8]) -> float:
+    """How much is to be seen in a picture (height, width, 3): the log of its mean gradient in bits.
+
+    Of log keyframe sizes in a source it tells all but 0.07 to 0.28 (standard deviation; 17 streams of seven games,
+    0.09 to 0.85 without it), as much as the size of the tile's own JPEG; plain means of gradients tell less.
+    """
+    green = image[..., 1].astype(np.float32)  # the most of luma, at a third of the work
+    bits = sum(float(np.log2(1 + np.abs(np.diff(green, axis=axis))).mean()) for axis in (0, 1))
+    return math.log(max(bits, LEAST_BITS))
 
 
 # -- where nothing happens ----------------------------------------------------------------------------------------

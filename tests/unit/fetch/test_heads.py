@@ -162,6 +162,60 @@ def test_near_heads_count_more_than_far_ones():
     assert source.first_ask(607.0) > 120_000
 
 
+def scenes(seed: int, slope: float, noise: float = 0.1) -> list[tuple[float, float, int]]:
+    """Moment, log detail and head of a source that is another picture each minute; the mean detail is 0."""
+    random_ = random.Random(seed)
+    details = [random_.gauss(0, 0.4) for _ in range(40)]
+    mean = sum(details) / len(details)
+    return [
+        (60.0 * number, detail - mean, round(40_000 * math.exp(slope * (detail - mean) + random_.gauss(0, noise))))
+        for number, detail in enumerate(details)
+    ]
+
+
+def costs(sources: list[list[tuple[float, float, int]]], *, foreseen: bool) -> tuple[float, float]:
+    """Bytes asked for beside those needed, and requests a head, from the second head of each source on."""
+    run, asked, needed, requests, heads = HeadSizes(), 0, 0, 0, 0
+    for seen in sources:
+        source, details = run.source(P720), {moment: detail for moment, detail, _ in seen}
+        if foreseen:
+            source.foresee(details.__getitem__)
+        for moment_s, _, size in seen:
+            first = ask = source.first_ask(moment_s)
+            tries = 1
+            while ask < size:
+                ask, tries = source.next_ask(moment_s, ask), tries + 1
+            if source.count:
+                asked, needed, requests, heads = asked + ask, needed + size, requests + tries, heads + 1
+            source.learn(moment_s, size)
+            assert first >= SMALLEST_ASK
+    return asked / needed, requests / heads
+
+
+@pytest.mark.parametrize("slope", [0.7, 1.0, 1.8])
+def test_what_a_storyboard_foretells_saves_bytes_and_requests(slope):
+    sources = [scenes(seed, slope) for seed in range(6)]
+    (bytes_, requests), (before, requests_before) = costs(sources, foreseen=True), costs(sources, foreseen=False)
+    assert bytes_ < 1.35 < 1.6 < before
+    assert requests < 1.06 < requests_before
+
+
+def test_a_storyboard_that_foretells_nothing_costs_next_to_nothing():
+    sources = [scenes(seed, 0.0, noise=0.3) for seed in range(6)]
+    misled, plain = costs(sources, foreseen=True), costs(sources, foreseen=False)
+    assert misled[0] < plain[0] + 0.04
+    assert misled[1] < plain[1] + 0.02
+
+
+def test_detail_that_is_told_too_late_is_not_believed():
+    run = HeadSizes()
+    early, late = run.source(P720), run.source(P720)
+    for source in (early, late):
+        source.learn(0.0, 40_000)
+    late.foresee(lambda _: 5.0)
+    assert late.first_ask(60.0) == early.first_ask(60.0)
+
+
 def test_after_a_miss_in_a_black_start_the_next_ask_reaches_a_usual_picture():
     run = HeadSizes()
     other = run.source(P720)

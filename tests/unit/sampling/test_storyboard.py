@@ -14,12 +14,14 @@ from harvester.model import Label, LabelledSpan, Span
 from harvester.sampling.storyboard import (
     CELL_COLS,
     CELL_ROWS,
+    LEAST_BITS,
     RETURN_S,
     Tiles,
     busy,
     cell_means,
     chosen_moments,
     idle_spans,
+    log_detail,
     varied_order,
 )
 
@@ -52,7 +54,8 @@ def card(count: int, seed: int = 1, changing: int = 0) -> list[Cells]:
 
 def tiles(*pieces: list[Cells], interval_s: float = INTERVAL_S) -> Tiles:
     cells = np.stack([cells for piece in pieces for cells in piece])
-    return Tiles(tuple(number * interval_s for number in range(len(cells))), interval_s, cells)
+    moments_s = tuple(number * interval_s for number in range(len(cells)))
+    return Tiles(moments_s, interval_s, cells, np.zeros(len(cells)))
 
 
 def idle(*pieces: list[Cells], interval_s: float = INTERVAL_S, length_s: float | None = None) -> list[tuple]:
@@ -216,4 +219,23 @@ def test_what_repeats_is_chosen_once_before_it_is_chosen_twice() -> None:
 
 def test_tiles_without_their_moments_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="moments of tiles"):
-        Tiles((0.0,), 1.0, np.zeros((2, CELL_ROWS, CELL_COLS, 3), np.int16))
+        Tiles((0.0,), 1.0, np.zeros((2, CELL_ROWS, CELL_COLS, 3), np.int16), np.zeros(1))
+
+
+# -- detail -------------------------------------------------------------------------------------------------------
+
+
+def test_detail_follows_what_is_to_be_seen_and_knows_no_brightness() -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.integers(0, 60, (90, 160, 3), dtype=np.uint8)
+    flat, coarse = np.full_like(noise, 90), noise[::3, ::3].repeat(3, axis=0).repeat(3, axis=1)
+    assert log_detail(flat) == math.log(LEAST_BITS)
+    assert log_detail(flat) < log_detail(coarse) < log_detail(noise)
+    assert log_detail(noise + np.uint8(100)) == pytest.approx(log_detail(noise))
+
+
+def test_detail_between_tiles_lies_between_theirs_and_is_relative() -> None:
+    cells = np.zeros((3, CELL_ROWS, CELL_COLS, 3), np.int16)
+    tiles = Tiles((0.0, 10.0, 20.0), 10.0, cells, np.array([1.0, 3.0, 2.0]))
+    found = [tiles.detail_at(moment_s) for moment_s in (-5, 0, 5, 10, 18, 20, 99)]
+    assert found == pytest.approx([-1, -1, 0, 1, 0.2, 0, 0])
