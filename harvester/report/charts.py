@@ -60,7 +60,7 @@ def columns(bars: Sequence[tuple[str, Mapping[str, float]]], order: Sequence[str
     return Chart(len(bars) * COLUMN + GAP, highest, tuple(parts), legend)
 
 
-def shares(counts: Mapping[str, int], order: Sequence[str] = ()) -> Chart:
+def shares(counts: Mapping[str, float], order: Sequence[str] = ()) -> Chart:
     """One bar of width 100, divided as ``counts`` are; empty if they are all zero."""
     total = sum(counts.values())
     if not total:

@@ -37,22 +37,22 @@ TEMPLATE, STYLE = Path(__file__).with_name("page.html.j2"), Path(__file__).with_
 
 #: Runs on the page, the latest: two months of nights.
 RUNS_SHOWN = 60
-#: Categories on the page, those with the fewest frames first left out last; of them, how many with pictures.
-CATEGORIES_SHOWN, CATEGORIES_PICTURED = 300, 64
+#: Categories on the page, those with the fewest frames; of them, how many with pictures.
+CATEGORIES_SHOWN, CATEGORIES_PICTURED = 200, 64
 #: Frames of a category, and from how many they are chosen (another choice after every run).
 FRAMES_SHOWN, FRAMES_CHOSEN_FROM = 6, 48
 #: Reasons with pictures, and pictures of each.
 REASONS_SHOWN, PICTURES_SHOWN = 24, 24
 #: Broadcasters named of a category.
 BROADCASTERS_SHOWN = 5
-#: Longest name, reason or id, and longest message (characters).
-NAME_CHARS, MESSAGE_CHARS = 80, 300
+#: Longest name or id, reason, and message (characters); reasons are slugs of ours, unless a file was changed.
+NAME_CHARS, REASON_CHARS, MESSAGE_CHARS = 80, 40, 300
 #: Reasons of a run that are told in its row, the most frequent.
-REASONS_TOLD = 12
+REASONS_TOLD = 6
 #: Bytes of all pictures together: some 500 frames, more than 64 categories show.
 PICTURE_BYTES = 5_000_000
 #: Most bytes of a page: the pictures, and text of which everything above bounds the length.
-PAGE_BYTES = 12_000_000
+PAGE_BYTES = 10_000_000
 
 #: Caps by the reason of what they kept out, with the settings that lift them.
 CAPS = {"broadcaster-cap": "[sample] max_per_broadcaster"}
@@ -149,7 +149,7 @@ def _numbers(counts: object) -> dict[str, float]:
     """Counts as a report of any version has them; what is none is left out."""
     if not isinstance(counts, dict):
         return {}
-    return {printable(str(name), NAME_CHARS): n for name, n in counts.items() if isinstance(n, int | float)}
+    return {printable(str(name), REASON_CHARS): n for name, n in counts.items() if isinstance(n, int | float)}
 
 
 def _total(report: Mapping[str, Any], name: str) -> float:
@@ -162,7 +162,7 @@ def _verdicts(report: Mapping[str, Any]) -> dict[str, float]:
 
 def _speed(report: Mapping[str, Any]) -> float:
     """Decided targets a second."""
-    seconds = report.get("seconds", 0)
+    seconds = report.get("seconds")
     return sum(_verdicts(report).values()) / seconds if seconds else 0.0
 
 
@@ -175,7 +175,11 @@ def _gallery(
     """The most frequent reasons with their pictures."""
     reasons = sorted(set(counts) | set(pictures), key=lambda reason: (-counts.get(reason, 0), reason))
     return [
-        Reason(reason, counts.get(reason, 0), tuple(_likenesses(pictures.get(reason, ()), names, budget)))
+        Reason(
+            printable(reason, REASON_CHARS),
+            counts.get(reason, 0),
+            tuple(_likenesses(pictures.get(reason, ()), names, budget)),
+        )
         for reason in reasons[:REASONS_SHOWN]
     ]
 
@@ -204,7 +208,7 @@ def _categories(found: Survey, seed: str, budget: Budget) -> list[Category]:
 def _category(facts: CategoryOverview, contents: Contents, seed: str, budget: Budget | None) -> Category:
     total = contents.broadcasters.total()
     most = sorted(contents.broadcasters.items(), key=lambda item: (-item[1], item[0]))[:BROADCASTERS_SHOWN]
-    labels = {LABELLED_BY.get(source, source): count for source, count in contents.label_sources.items()}
+    labels = {LABELLED_BY.get(source, source): n for source, n in _numbers(contents.label_sources).items()}
     files = pick(contents.images, FRAMES_SHOWN, seed) if budget else []
     return Category(
         facts=facts,
@@ -242,6 +246,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "shown": lambda text: printable(str(text), NAME_CHARS),
         "message": lambda text: printable(redact(str(text)), MESSAGE_CHARS),
+        "counted": lambda n, one, many: f"{n:,} {one if n == 1 else many}",
         "reasons": told_reasons,
         "size": size_of,
         "lasting": duration_of,
