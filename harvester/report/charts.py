@@ -6,7 +6,6 @@ one scale, so that areas compare as the numbers do.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,9 +74,11 @@ def shares(counts: Mapping[str, float], order: Sequence[str] = ()) -> Chart:
 
 
 def _legend(bars: Sequence[tuple[str, Mapping[str, float]]], order: Sequence[str]) -> tuple[str, ...]:
-    totals: Counter[str] = Counter()
+    totals: dict[str, float] = {}
     for _, values in bars:
-        totals.update({name: value for name, value in values.items() if value > 0})  # type: ignore[arg-type]
+        for name, value in values.items():
+            if value > 0:
+                totals[name] = totals.get(name, 0) + value
     others = sorted(set(totals) - set(order), key=lambda name: (-totals[name], name))
     names = [name for name in order if name in totals] + others
     return tuple(names) if len(names) <= COLOURS else (*names[: COLOURS - 1], REST)

@@ -140,7 +140,7 @@ def _history(runs: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, Chart],
     return (
         ("Targets", f"{targets.highest:,.0f}", targets),
         ("Dropped, by reason", f"{drops.highest:,.0f}", drops),
-        ("Received", size_of(received.highest), received),
+        ("Received", size_of(round(received.highest)), received),
         ("Speed", f"{speed.highest:.1f} frames/s", speed),
     )
 
