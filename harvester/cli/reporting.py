@@ -35,13 +35,13 @@ def report(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
     The page loads nothing from anywhere. Nothing is changed; a run may be under way.
     """
     term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
-    clock = Clock(loaded(config_path, term).config.run.start)
+    config = loaded(config_path, term).config
+    clock = Clock(config.run.start)
     with inspect_dataset(out, clock) as opened:
         if opened is None:
             raise ForeignDataset(f"{shown(out)} holds no dataset yet: make one with harvester run")
-        found = survey(
-            opened.dataset, opened.ledger, clock.now(), images=FRAMES_CHOSEN_FROM, pictures=PICTURES_SHOWN
-        )
+        most = {"images": FRAMES_CHOSEN_FROM, "pictures": PICTURES_SHOWN, "max_per_vod": config.sample.max_per_vod}
+        found = survey(opened.dataset, opened.ledger, clock.now(), **most)
         page = render_page(found, out, clock.now())
     replace_file(html, page, "the report")
     if as_json:

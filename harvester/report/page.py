@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 from harvester.model import SPLITS
 from harvester.report.charts import Chart, columns, shares
-from harvester.report.completeness import LABELLED_BY
+from harvester.report.completeness import LABELLED_BY, caps_text
 from harvester.report.contact import pick
 from harvester.report.figures import duration_of, size_of
+from harvester.report.overview import why_short
 from harvester.report.thumbnails import Budget, frame_uri, tiles_uri
 from harvester.store.overview import CategoryOverview
 from harvester.store.pictures import SeenPicture
 from harvester.store.survey import Contents, Survey
 from harvester.text import printable, redact
 from harvester.version import __version__
+from harvester.vision.caps import CAP_REASONS
 
 if TYPE_CHECKING:
     import jinja2
@@ -54,8 +56,6 @@ PICTURE_BYTES = 5_000_000
 #: Most bytes of a page: the pictures, and text of which everything above bounds the length.
 PAGE_BYTES = 10_000_000
 
-#: Caps by the reason of what they kept out, with the settings that lift them.
-CAPS = {"broadcaster-cap": "[sample] max_per_broadcaster"}
 #: What of a run is told first in the chart of its targets.
 _VERDICTS = ("kept", "dropped", "failed")
 
@@ -70,13 +70,15 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category on the page. ``broadcasters``: those with most frames, with their share in percent."""
+    """A category on the page. ``broadcasters``: those with most frames, with their share in percent; ``capped``:
+    what caps have cost it, ``short``: what is missing and why, "" for nothing."""
 
     facts: CategoryOverview
     split: Chart
     labels: Chart
     broadcasters: tuple[tuple[str, float], ...]
-    capped: int
+    capped: str
+    short: str
     frames: tuple[Picture, ...]
 
 
@@ -115,7 +117,8 @@ def render_page(found: Survey, root: Path, now: datetime) -> bytes:
         removals=_gallery(removed, found.removed, names, budget),
         categories=_categories(found, seed, budget),
         categories_in_all=len(found.contents),
-        caps={name: (dropped[name], setting) for name, setting in CAPS.items() if dropped[name]},
+        caps=_lost(dropped),
+        caps_lately=caps_text(_counts(reported[-1]["report"].get("capped"))) if reported else "",
         splits=shares(_splits(found.overview.categories), SPLITS),
         budget=budget,
     )
@@ -150,6 +153,22 @@ def _numbers(counts: object) -> dict[str, float]:
     if not isinstance(counts, dict):
         return {}
     return {printable(str(name), REASON_CHARS): n for name, n in counts.items() if isinstance(n, int | float)}
+
+
+def _counts(counts: object) -> dict[str, int]:
+    return {name: round(n) for name, n in _numbers(counts).items()}
+
+
+def _lost(dropped: Mapping[str, int]) -> str:
+    """What caps have cost of all targets that were decided; what is held back only waits."""
+    return caps_text({reason: dropped.get(reason, 0) for reason in CAP_REASONS})
+
+
+def _short(facts: CategoryOverview) -> str:
+    """How many frames are missing of those that were wanted, and why; "" if none is."""
+    if facts.shortfall is None:
+        return ""
+    return f"{facts.shortfall.missing:,} short of {facts.wanted:,}: {why_short(facts.shortfall)}"
 
 
 def _total(report: Mapping[str, Any], name: str) -> float:
@@ -215,7 +234,8 @@ def _category(facts: CategoryOverview, contents: Contents, seed: str, budget: Bu
         split=shares(facts.splits, SPLITS),
         labels=shares(labels),
         broadcasters=tuple((name, 100 * count / total) for name, count in most),
-        capped=sum(facts.dropped.get(name, 0) for name in CAPS),
+        capped=_lost(facts.dropped),
+        short=_short(facts),
         frames=tuple(Picture(uri, file.stem) for file in files if (uri := frame_uri(file)) and budget.takes(uri))
         if budget
         else (),

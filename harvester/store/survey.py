@@ -37,8 +37,11 @@ class Survey:
     waiting: Mapping[str, int]
 
 
-def survey(dataset: Dataset, ledger: Ledger, now: datetime, *, images: int, pictures: int) -> Survey:
-    """Look at an open dataset. ``images``: most of a class to choose from; ``pictures``: most of a reason."""
+def survey(
+    dataset: Dataset, ledger: Ledger, now: datetime, *, images: int, pictures: int, max_per_vod: int
+) -> Survey:
+    """Look at an open dataset. ``images``: most of a class to choose from; ``pictures``: most of a reason;
+    ``max_per_vod``: targets that one VOD may give."""
     broadcasters = _by_label(dataset, "broadcaster_id")
     sources = _by_label(dataset, "label_source")
     found = dataset.samples(images)
@@ -51,7 +54,7 @@ def survey(dataset: Dataset, ledger: Ledger, now: datetime, *, images: int, pict
         for entry in dataset.classes
     )
     return Survey(
-        overview=overview(dataset, ledger),
+        overview=overview(dataset, ledger, max_per_vod=max_per_vod),
         contents=contents,
         versions=_in_all(dataset, "harvester_version"),
         decoders=_in_all(dataset, "decoder"),

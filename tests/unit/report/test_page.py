@@ -99,8 +99,8 @@ def test_it_tells_what_is_there(tmp_path):
     for told in (
         "10 frames, 1 category, 2 runs; as of 2026-11-09 09:00 UTC",
         "2 failures are due to be tried again, 1 later",
-        "6 broadcaster-cap ([sample] max_per_broadcaster)",
-        "10 frames of 3 broadcasters; 6 lost to caps",
+        "In all: 6 targets beyond max_per_broadcaster. In the latest run that ended: nothing.",
+        "10 frames of 3 broadcasters lost to caps: 6 targets beyond max_per_broadcaster",
         "most frames: b1 70 %, b2 20 %, Hades II 10 %",
         "by chapters by its clip",
         "black: 4",
