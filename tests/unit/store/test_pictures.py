@@ -56,7 +56,8 @@ def test_a_few_of_each_reason_with_what_is_known_of_them(ledger):
 
 
 def test_what_was_never_measured_has_no_picture(ledger):
-    ledger.commit([outcome(1, "broadcaster-cap", phash=None, measurement=None), outcome(2, "black")])
+    unmeasured = outcome(1, "broadcaster-cap", phash=None, measurement=None)
+    ledger.commit([unmeasured, outcome(2, "black"), outcome(3, "dark", measurement=None)])
     assert list(ledger.dropped_pictures(5)) == ["black"]
 
 
