@@ -12,6 +12,7 @@ from harvester.cli import stopped_code
 from harvester.cli.doctor import doctor
 from harvester.cli.inspecting import config_command, plan, status, verify
 from harvester.cli.logbook import Logbook, wanted_format
+from harvester.cli.reporting import report
 from harvester.cli.running import run, sandbox
 from harvester.errors import HarvesterError, first_cause
 from harvester.report.summary import failed_json
@@ -38,7 +39,7 @@ def group() -> None:
     """
 
 
-for command in (run, plan, status, doctor, sandbox, verify, config_command):
+for command in (run, plan, status, report, doctor, sandbox, verify, config_command):
     group.add_command(command)
 
 

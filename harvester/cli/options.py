@@ -173,6 +173,7 @@ def settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
         "run__max_bytes": flags["max_bytes"],
         "run__max_frames": flags["max_frames"],
         "run__max_requests": flags["max_requests"],
+        "report__metrics_file": flags.get("metrics_file"),
     }
 
 

@@ -18,6 +18,7 @@ import click
 from harvester.cli import HANGUP, terminating
 from harvester.cli.options import Terminal, asked, common, wanted
 from harvester.cli.progress import show
+from harvester.cli.reporting import Meter, metered
 from harvester.clock import Clock
 from harvester.config import Config, Credentials, credentials
 from harvester.errors import HarvesterError, MachineError
@@ -40,12 +41,21 @@ CONTACT_SHEET = "contact-sheet.jpg"
 
 @click.command()
 @wanted
+@click.option(
+    "--metrics-file",
+    type=click.Path(dir_okay=False),
+    help="Write metrics of the run for Prometheus into this file.",
+)
 @common
 def run(**options: Any) -> int:
     """Harvest labelled frames into the dataset --out; goes on where an earlier run stopped."""
     wish = asked(options)
-    report = _run(wish.config, wish.request, wish.out, wish.term)
-    _finish(report, wish.term)
+    clock = Clock(wish.config.run.start)
+    meter = Meter(wish.config.report.metrics_file, wish.out, clock, wish.term)
+    with metered(meter):
+        report = _run(wish.config, wish.request, wish.out, wish.term, clock)
+        _finish(report, wish.term)
+    meter.write(report)
     return report.exit_code
 
 
@@ -61,10 +71,9 @@ class _Session:
     term: Terminal
 
 
-def _run(config: Config, request: Request, out: Path, term: Terminal) -> RunReport:
+def _run(config: Config, request: Request, out: Path, term: Terminal, clock: Clock) -> RunReport:
     require_rights(config)
     secret = credentials(os.environ)
-    clock = Clock(config.run.start)
     run_id = f"{clock.start:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     term.log.run_id = run_id
     return asyncio.run(_harvest(_Session(config, request, out, clock, run_id, term), secret))

@@ -267,6 +267,12 @@ class Dataset(_Section):
     other: Literal["on", "off"] = "off"
 
 
+class Report(_Section):
+    """What a run tells others besides its summary."""
+
+    metrics_file: str = ""
+
+
 class Config(_Section):
     """All settings of a run."""
 
@@ -280,6 +286,7 @@ class Config(_Section):
     filter: Filter = Filter()
     dedupe: Dedupe = Dedupe()
     dataset: Dataset = Dataset()
+    report: Report = Report()
 
     def replace(self, section: str, **values: Any) -> Config:
         """A checked copy with ``values`` set in ``section``. Raises :class:`ConfigError` for an unknown key or a

@@ -9,7 +9,7 @@ from harvester.pipeline.listing import Listed
 _NAMES = {"vod": "VODs", "clip": "clips"}
 
 #: What labels a source most surely (``label_source``; "asked": GQL will be, when it is opened).
-_BY = {
+LABELLED_BY = {
     "clip": "by its clip",
     "chapter": "by chapters",
     "vod": "by the VOD's own category",
@@ -59,7 +59,7 @@ def listed_text(listed: Mapping[str, Listed]) -> str:
 
 def labels_text(labels: Mapping[str, int]) -> str:
     """How many sources are labelled by what; "" if none was opened."""
-    return ", ".join(f"{n} {_BY[kind]}" for kind, n in labels.items() if n)
+    return ", ".join(f"{n} {LABELLED_BY[kind]}" for kind, n in labels.items() if n)
 
 
 def caps_text(capped: Mapping[str, int]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harvester.errors import MachineError
+from harvester.report.writing import replace_file
 from harvester.text import printable
 from harvester.vision.opencv import opencv
 
@@ -53,7 +53,7 @@ def contact_sheet(
     strips = [_row(label, files, per_category) for label, files in shown]
     if len(rows) > len(shown):
         strips.append(_label(f"... and {len(rows) - len(shown)} more categories", _sheet_width(per_category)))
-    _replace(out, _jpeg(np.vstack(strips)))
+    replace_file(out, _jpeg(np.vstack(strips)), "the contact sheet")
     return out
 
 
@@ -103,7 +103,7 @@ def _label(text: str, width: int) -> Image:
 def _tile(file: Path) -> Image:
     """The image, shrunk or enlarged into a tile with its aspect kept (TILE_HEIGHT, TILE_WIDTH, 3), BGR."""
     tile = np.full((TILE_HEIGHT, TILE_WIDTH, 3), _EMPTY, np.uint8)
-    image = _read(file)
+    image = read_picture(file)
     if image is None:
         return tile
     height, width = image.shape[:2]
@@ -116,7 +116,7 @@ def _tile(file: Path) -> Image:
     return tile
 
 
-def _read(file: Path) -> Image | None:
+def read_picture(file: Path) -> Image | None:
     """A picture (H, W, 3), BGR; None for what is no picture."""
     cv2 = opencv()
     try:
@@ -133,18 +133,3 @@ def _jpeg(sheet: Image) -> bytes:
     if not done:
         raise MachineError("the contact sheet could not be encoded as JPEG")
     return bytes(data)
-
-
-def _replace(out: Path, data: bytes) -> None:
-    """Write beside ``out``, then rename over it: it is whole at every instant."""
-    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(out)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        where = printable(str(out), 400)
-        raise MachineError(f"cannot write the contact sheet {where}: {error.strerror}") from None

@@ -52,6 +52,7 @@ def conclude(
         dataset=str(dataset or ""),
         decoder=ending.harvested.decoder,
         seconds=ending.seconds,
+        decoded=ending.times.calls["decode"],
         planned=kept + dropped.total() + failed.total() + pending,
         kept=kept,
         pending=pending,

@@ -68,12 +68,12 @@ def overview_text(facts: DatasetOverview, root: Path) -> str:
             if counts:
                 lines.append(f"    {title}: {_counts(counts)}")
         if entry.shortfall is not None:
-            lines.append(f"    {entry.shortfall.missing} short of {entry.wanted}: {_why(entry.shortfall)}")
+            lines.append(f"    {entry.shortfall.missing} short of {entry.wanted}: {why_short(entry.shortfall)}")
     lines += [_run_line(run) for run in facts.runs[:RUNS_SHOWN]]
     return "\n".join(lines)
 
 
-def _why(short: Shortfall) -> str:
+def why_short(short: Shortfall) -> str:
     """The reasons of a shortfall, those that the next run deals with first."""
     reasons = [
         f"at most {short.undecided} targets of a listing are undecided" if short.undecided > 0 else "",

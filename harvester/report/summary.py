@@ -116,6 +116,7 @@ class RunReport:
     decoder: str = ""  # which ran, and why; "" if none was needed
     fallbacks: Counts = field(default_factory=dict)  # pictures that the CPU decoded in a GPU's stead, by reason
     seconds: float = 0.0
+    decoded: int = 0  # pictures
     planned: int = 0
     kept: int = 0
     pending: int = 0

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from harvester.model import Category, Frame, Rank
 from harvester.store.database import Database
+from harvester.store.pictures import Pictures
 from harvester.store.records import Outcome, outcome_row
-from harvester.store.removals import CAPPED_DAY, WITH_SOURCE, Removals
+from harvester.store.removals import CAPPED_DAY, WITH_SOURCE
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
@@ -107,7 +108,7 @@ class AnchorMark(NamedTuple):
     decided_at: str
 
 
-class Ledger(Removals):
+class Ledger(Pictures):
     """Open ledger; also ``Ledger(None)`` in memory, for harvests that write nothing."""
 
     def __init__(self, path: Path | None, *, readonly: bool = False) -> None:

@@ -154,7 +154,7 @@ def test_a_sheet_that_cannot_be_written_leaves_the_old_one_and_nothing_beside(tm
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harvester.report.contact.os.fsync", full)
+    monkeypatch.setattr("harvester.report.writing.os.fsync", full)
     with pytest.raises(MachineError, match="No space left on device"):
         contact_sheet([("x", [red])], out)
     assert out.read_bytes() == b"old"
