@@ -17,11 +17,10 @@ from harvester.pipeline.stopping import Stop
 from harvester.stats import Traffic
 from harvester.store.classes import holds_dataset
 from harvester.store.dataset import Dataset
+from harvester.store.forgetting import carry_out
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
 from harvester.transport import RateLimit, SharedLimits, Transport
-
-LEDGER_FILE = "ledger.sqlite3"
 
 #: Helix wants longer pauses than media hosts: 1, 2, 4, 8 s at most between its tries (facts) where the latter's
 #: first is half a second. This many of [fetch] retry_base_s.
@@ -63,19 +62,30 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool =
         Dataset.open(root, create=False)  # nothing is made, not even the lock's folder, where there is no dataset
     with DatasetLock(root):
         dataset = Dataset.open(root, create=create)
-        ledger = Ledger(dataset.paths.state / LEDGER_FILE)
+        ledger = Ledger(dataset.paths.ledger)
         try:
             dataset.recover(ledger.is_kept)
             if names := ledger.leaving():
                 dataset.remove(names, lambda: None, lambda: ledger.commit_left(clock.now()))
+            carry_out(dataset, ledger, clock.now())
             lost = not ledger.keeps_any()
             if lost:
                 dataset.withdraw_unlisted()
             if adopt or lost:
-                ledger.adopt(dataset.frames(unless=ledger.kept_among), clock.now())
+                _adopt(dataset, ledger, clock)
             yield OpenDataset(dataset, ledger)
         finally:
             ledger.close()
+
+
+def _adopt(dataset: Dataset, ledger: Ledger, clock: Clock) -> None:
+    """Take up images that the metadata lists and the ledger does not know; what is forgotten goes again, wherever
+    it came back from."""
+    stones = dataset.tombstones
+    back = {frame.file_name for frame in dataset.frames(unless=ledger.kept_among) if stones.covers(frame)}
+    if back:
+        dataset.remove(back, lambda: None, lambda: None)
+    ledger.adopt(dataset.frames(unless=ledger.kept_among), clock.now())
 
 
 @contextmanager
@@ -88,7 +98,7 @@ def inspect_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset | None]:
         yield None
         return
     dataset = Dataset.open(root, create=False)
-    file = dataset.paths.state / LEDGER_FILE
+    file = dataset.paths.ledger
     ledger = Ledger(file, readonly=True) if file.exists() else Ledger(None)
     try:
         if not file.exists():

@@ -101,6 +101,21 @@ class Database:
                 for row in rows:
                     yield dict(zip(names, row, strict=True))
 
+    def rewrite(self) -> None:
+        """Write the file anew: what was deleted is then nowhere in its bytes, nor in those of its log.
+
+        SQLite leaves deleted rows in free places of its pages, and moves copies of others about, so nothing less
+        will do. Needs as much free space again, twice. Raises MachineError, also while somebody reads the file.
+        """
+        with self._lock, self._translating():
+            self._connection.execute("VACUUM")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise MachineError(
+                f"the ledger {self._path} is being read: what was forgotten is still in its log; run again",
+                reason="ledger",
+            )
+
     @contextmanager
     def _translating(self) -> Iterator[None]:
         """What the disk does to us becomes a MachineError; a broken constraint is our own mistake and stays so."""
