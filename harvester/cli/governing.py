@@ -12,13 +12,13 @@ import click
 from harvester.cli.options import common, loaded, source_of, terminal
 from harvester.clock import Clock
 from harvester.config import Config
-from harvester.errors import ForeignDataset, UsageError
-from harvester.pipeline.outside import OpenDataset, inspect_dataset, open_dataset
+from harvester.errors import UsageError
+from harvester.pipeline.outside import OpenDataset, look_at_dataset, open_dataset
 from harvester.report.contact import FRAMES_PER_CATEGORY, contact_sheet
 from harvester.report.summary import looked_json
 from harvester.store.card import write_card
 from harvester.store.forgetting import Covered, carry_out, covered
-from harvester.store.layout import STATE, shown
+from harvester.store.layout import STATE
 from harvester.store.tombstones import Tombstone
 from harvester.version import __version__
 
@@ -106,9 +106,7 @@ def _id(text: str, what: str) -> str:
 
 
 def _would_go(out: Path, config: Config, stones: Sequence[Tombstone]) -> list[_Gone]:
-    with inspect_dataset(out, Clock(config.run.start)) as opened:
-        if opened is None:
-            raise ForeignDataset(f"{shown(out)} holds no dataset yet")
+    with look_at_dataset(out, Clock(config.run.start)) as opened:
         return list(_looked_at(opened, stones))
 
 

@@ -16,11 +16,9 @@ from harvester.cli.governing import pictured
 from harvester.cli.options import Terminal, common, loaded, terminal
 from harvester.clock import Clock
 from harvester.config import Config, credentials
-from harvester.errors import ForeignDataset
-from harvester.pipeline.outside import OpenDataset, inspect_dataset, open_dataset, reach
+from harvester.pipeline.outside import OpenDataset, look_at_dataset, open_dataset, reach
 from harvester.pipeline.presence import look_for
 from harvester.report.summary import looked_json
-from harvester.store.layout import shown
 from harvester.store.retention import due, let_go
 from harvester.store.verify import (
     Finding,
@@ -92,14 +90,12 @@ class _Checks:
 
 @contextmanager
 def _opened(checks: _Checks, clock: Clock) -> Iterator[OpenDataset]:
-    if not checks.dry_run:
+    if checks.dry_run:
+        with look_at_dataset(checks.out, clock) as opened:
+            yield opened
+    else:
         with open_dataset(checks.out, clock, create=False, adopt=False) as opened:
             yield opened
-        return
-    with inspect_dataset(checks.out, clock) as looked_at:
-        if looked_at is None:
-            raise ForeignDataset(f"{shown(checks.out)} holds no dataset yet")
-        yield looked_at
 
 
 async def _asked(config: Config, opened: OpenDataset, clock: Clock, *, keep: bool) -> None:

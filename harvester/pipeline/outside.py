@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harvester.clock import Clock
 from harvester.config import Config, Credentials
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, ForeignDataset
 from harvester.model import Source
 from harvester.pipeline.harvest import Outside, Store
 from harvester.pipeline.sinks import DatasetSink
@@ -18,6 +18,7 @@ from harvester.stats import Traffic
 from harvester.store.classes import holds_dataset
 from harvester.store.dataset import Dataset
 from harvester.store.forgetting import carry_out
+from harvester.store.layout import shown
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
 from harvester.transport import RateLimit, SharedLimits, Transport
@@ -89,8 +90,23 @@ def _adopt(dataset: Dataset, ledger: Ledger, clock: Clock) -> None:
 
 
 @contextmanager
-def inspect_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset | None]:
+def look_at_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset]:
+    """Look at the dataset in ``root`` while nobody works on it; not a byte of it changes.
+
+    Raises LockHeld, ForeignDataset or MachineError.
+    """
+    Dataset.open(root, create=False)  # nothing is made, not even the lock's folder, where there is no dataset
+    with DatasetLock(root), inspect_dataset(root, clock, alone=True) as opened:
+        if opened is None:
+            raise ForeignDataset(f"{shown(root)} holds no dataset yet")
+        yield opened
+
+
+@contextmanager
+def inspect_dataset(root: Path, clock: Clock, *, alone: bool = False) -> Iterator[OpenDataset | None]:
     """Look at the dataset in ``root`` without a lock and without changing it; None if there is none yet.
+
+    ``alone``: the caller holds its lock.
 
     Raises ForeignDataset or MachineError.
     """
@@ -99,7 +115,7 @@ def inspect_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset | None]:
         return
     dataset = Dataset.open(root, create=False)
     file = dataset.paths.ledger
-    ledger = Ledger(file, readonly=True) if file.exists() else Ledger(None)
+    ledger = Ledger(file, readonly=True, alone=alone) if file.exists() else Ledger(None)
     try:
         if not file.exists():
             ledger.adopt(dataset.frames(), clock.now())

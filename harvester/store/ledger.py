@@ -120,8 +120,8 @@ class AnchorMark(NamedTuple):
 class Ledger(Forgettings):
     """Open ledger; also ``Ledger(None)`` in memory, for harvests that write nothing."""
 
-    def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
-        super().__init__(_open(path, readonly))
+    def __init__(self, path: Path | None, *, readonly: bool = False, alone: bool = False) -> None:
+        super().__init__(_open(path, readonly=readonly, alone=alone))
         self._seq = threading.Lock()
         self._next_seq = 1 + self.newest_seq()
 
@@ -328,6 +328,6 @@ def _scope(category_id: str | None) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _open(path: Path | None, readonly: bool) -> Database:
+def _open(path: Path | None, **how: bool) -> Database:
     schema = SCHEMA.read_text(encoding="utf-8")
-    return Database(path, schema, SCHEMA_VERSION, migrations=MIGRATIONS, readonly=readonly)
+    return Database(path, schema, SCHEMA_VERSION, migrations=MIGRATIONS, **how)
