@@ -37,19 +37,21 @@ class Admission:
 
     def unlinked(self, source: Source) -> Source:
         """The source; a clip of a VOD that was forgotten names it no more."""
-        vod = _cut_from(source)
-        if vod is None or not self.forgotten(vod):
+        if not isinstance(source, Clip) or not (source.video_id or "").isdigit():
             return source
-        return replace(source, video_id=None, vod_offset_s=None)
-
-
-def _cut_from(source: Source) -> Vod | None:
-    """The VOD that a clip names, as far as a tombstone could cover it."""
-    if not isinstance(source, Clip) or not (source.video_id or "").isdigit():
-        return None
-    made, seconds = source.created_at, source.duration_s
-    origin = (str(source.video_id), source.category_id, source.broadcaster_id)
-    return Vod(*origin, "", "", made, seconds, VodType.ARCHIVE, source.language, 0)
+        cut_from = Vod(
+            id=str(source.video_id),
+            category_id=source.category_id,
+            broadcaster_id=source.broadcaster_id,
+            broadcaster=source.broadcaster,
+            title="",
+            created_at=source.created_at,
+            duration_s=0,
+            type=VodType.ARCHIVE,
+            language=source.language,
+            views=0,
+        )
+        return replace(source, video_id=None, vod_offset_s=None) if self.forgotten(cut_from) else source
 
 
 def admitted(

@@ -44,7 +44,7 @@ class Covered:
 def covered(dataset: Dataset, ledger: Ledger, stones: Collection[Tombstone]) -> Covered:
     """What :func:`carry_out` would take away; changes nothing."""
     names = _files(dataset, ledger, stones)
-    images = Counter({split: sum(_has(dataset, split, name) for name in names) for split in SPLITS})
+    images: Counter[str] = Counter({split: sum(_has(dataset, split, name) for name in names) for split in SPLITS})
     return Covered(+images, sum((ledger.count_covered(stone) for stone in stones), Erased()))
 
 

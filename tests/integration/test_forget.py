@@ -26,6 +26,7 @@ from tests.integration.cases import Worlds
 from tests.integration.commands import Commands, Ended
 from tests.integration.killing import Harvesting, Processes
 from tests.integration.test_labels import EVERY_SEGMENT, game_of, piece_of, video_of
+from tests.integration.test_leaving import FIRST, SECOND, THIRD, world_of
 from tests.integration.wholeness import LEDGER, check_raw, check_whole, outcomes, rows_of
 
 #: The broadcaster to be forgotten, and one that stays.
@@ -301,6 +302,32 @@ def test_verify_finds_each_kind_of_damage(harvester: Commands, out: Path) -> Non
     assert ended.code == 4
     assert {*zip(("missing", "altered", "orphan"), names, strict=True)} <= told
     assert any(kind == "altered" and what.endswith(other) for kind, what in told)
+
+
+def test_what_rested_on_the_forgotten_stays_as_it_was_decided(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Duplicates of forgotten pictures, a share that is free again, cards that recurred in forgotten sources."""
+    same = [
+        vod(world, 2 * number, f"990{number}", channel, "Teeworlds")
+        for number, channel in enumerate((LEAVES, STAYS))
+    ]
+    cards = world_of(FIRST, SECOND, THIRD).videos
+    copied = replace(world, videos=(*same, *cards), clips=())
+    capped = {**EVERY_SEGMENT, "HARVESTER_SAMPLE_MAX_PER_BROADCASTER": "30"}
+    sandbox = SandboxServer(copied, cache_dir=tmp_path / "media")
+    with sandbox.running():
+        harvester, root = Commands(sandbox, tmp_path, capsys), tmp_path / "dataset"
+        report = done(harvester("run", *BOTH[:2], "--out", root, "--json", **capped)).json
+        assert report["dropped"].keys() >= {"duplicate", "broadcaster-cap"}
+        assert report["removed"]["recurring"]
+        words = ("--source", cards[0].id)
+        for forgotten in (("--broadcaster", LEAVES.id), words, words):
+            done(harvester("forget", *forgotten, "--out", root))
+            done(harvester("verify", "--out", root, "--replay"))
+        done(harvester("run", *BOTH[:2], "--out", root, **EVERY_SEGMENT))
+        done(harvester("verify", "--out", root, "--replay"))
+        check_whole(root)
 
 
 # -- killed -----------------------------------------------------------------------------------------------------
