@@ -162,6 +162,15 @@ def test_a_vod_is_forgotten_its_clip_stays_and_names_it_no_more(harvester: Comma
     check_whole(out)
 
 
+def test_a_clip_that_is_found_later_does_not_bring_the_id_of_its_vod(harvester: Commands, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    done(harvester("run", *BOTH, "--source-type", "vod", "--out", out, **EVERY_SEGMENT))
+    done(harvester("forget", "--source", "9900444", "--out", out))
+    done(harvester("run", *BOTH, "--out", out, **EVERY_SEGMENT))
+    assert "clip" in {row["source_type"] for row in rows(out)}
+    assert not mentions(out, "9900444")
+
+
 def test_a_category_is_forgotten_its_label_id_stays(harvester: Commands, out: Path) -> None:
     done(harvester("forget", "--category", TEEWORLDS, "--out", out))
     assert not mentions(out, "Teeworlds", "teeworlds")
