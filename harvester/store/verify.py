@@ -219,7 +219,7 @@ def _empty_fold() -> CategoryFold:
 
 
 def _rests_on_forgotten(fold: CategoryFold, row: Mapping[str, Any]) -> bool:
-    """True for a drop whose grounds were forgotten since: the picture it repeats, or a share that is free again."""
+    """True for a drop whose grounds were forgotten since: the picture it repeats, or a share that is free."""
     if row["verdict"] != "dropped" or row["reason"] in UNSEEN:
         return False
     repeats = row["phash"] is not None and row["near_key"] is None

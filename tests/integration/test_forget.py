@@ -63,6 +63,7 @@ def world() -> World:
         vod_offset_s=0,
         created_at=world.now - timedelta(days=4),
         game=game_of(world, "Teeworlds"),
+        piece=piece_of(world, "Hedgewars"),  # pictures that no VOD has
     )
     return replace(world, videos=vods, clips=(clip,), channels=(*world.channels, LEAVES, STAYS))
 
