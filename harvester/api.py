@@ -90,6 +90,7 @@ class _FrameStream:
             self._deliver(None)
 
     async def _harvest(self) -> None:
+        from harvester.pipeline.admission import admitted
         from harvester.pipeline.harvest import Harvest, Store
         from harvester.pipeline.listing import Request
         from harvester.pipeline.outside import reach
@@ -106,6 +107,8 @@ class _FrameStream:
                 asyncio.get_running_loop().call_soon_threadsafe, partial(harvest.stop.ask, "closed")
             )
             if not self._closed.is_set():
-                await harvest.run(store, await harvest.discover(request), request)
+                found = await harvest.discover(request)
+                categories, _ = admitted(found, self._config.discover, None)
+                await harvest.run(store, categories, request)
         for error in harvest.result.errors:
             raise error

@@ -91,6 +91,10 @@ class Catalog(Protocol):
         """One VOD or clip by id, to be labelled as ``category``. Raises SourceError if Twitch does not know it."""
         ...
 
+    async def still_listed(self, kind: SourceKind, ids: Sequence[str]) -> set[str]:
+        """Those of the sources that are public now. Raises CredentialsRefused, TryAgainLater."""
+        ...
+
     async def clip_category(self, slug: str) -> Category:
         """The category of a clip. Raises SourceError if Twitch does not know it, UsageError if it has none."""
         ...

@@ -41,7 +41,7 @@ from harvester.clock import Clock
 from harvester.config import Config, Discover, Sample
 from harvester.model import Category, Frame, Rank, Source, Vod, VodType
 from harvester.pipeline.listing import Lister, Request
-from harvester.pipeline.outside import LEDGER_FILE, inspect_dataset, open_dataset
+from harvester.pipeline.outside import inspect_dataset, open_dataset
 from harvester.pipeline.preview import preview
 from harvester.ports import Listing, ListingScope
 from harvester.sampling.plan import Wish, plan_visits
@@ -181,7 +181,7 @@ def nights_of(size: Size) -> Iterator[tuple[int, range]]:
 def build(root: Path, size: Size) -> dict[str, float]:
     """Ledger and metadata of that size; how many rows a second went in."""
     dataset = Dataset.open(root)
-    ledger = Ledger(dataset.paths.state / LEDGER_FILE)
+    ledger = Ledger(dataset.paths.ledger)
     builder, rows = Builder(dataset, ledger), dict.fromkeys(("train", "validation", "test"), SplitRows.empty())
     planned_s = decided_s = 0.0
     ledger.remember_category(GAME, START)
@@ -215,7 +215,7 @@ def build(root: Path, size: Size) -> dict[str, float]:
         dataset.paths.metadata(split).write_bytes(table.encoded())  # type: ignore[arg-type]
     decided = ledger.next_seq() - 1
     ledger.close()
-    file = dataset.paths.state / LEDGER_FILE
+    file = dataset.paths.ledger
     return {
         "decided": decided,
         "kept": sum(map(len, rows.values())),

@@ -10,10 +10,12 @@ import click
 
 from harvester.cli import stopped_code
 from harvester.cli.doctor import doctor
-from harvester.cli.inspecting import config_command, plan, status, verify
+from harvester.cli.governing import forget
+from harvester.cli.inspecting import config_command, plan, status
 from harvester.cli.logbook import Logbook, wanted_format
 from harvester.cli.reporting import report
 from harvester.cli.running import run, sandbox
+from harvester.cli.verifying import verify
 from harvester.errors import HarvesterError, first_cause
 from harvester.report.summary import failed_json
 from harvester.text import printable, redact
@@ -39,7 +41,7 @@ def group() -> None:
     """
 
 
-for command in (run, plan, status, report, doctor, sandbox, verify, config_command):
+for command in (run, plan, status, report, doctor, sandbox, verify, forget, config_command):
     group.add_command(command)
 
 

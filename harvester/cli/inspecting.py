@@ -1,4 +1,4 @@
-"""Commands that look and fetch no media: ``plan``, ``status``, ``verify``, ``config``."""
+"""Commands that look and fetch no media: ``plan``, ``status``, ``config``."""
 
 from __future__ import annotations
 
@@ -11,29 +11,19 @@ from typing import Any
 
 import click
 
-from harvester.cli.options import Terminal, asked, common, loaded, terminal, wanted
+from harvester.cli.options import asked, common, loaded, terminal, wanted
 from harvester.clock import Clock
 from harvester.config import Config, credentials
 from harvester.errors import TryAgainLater, UnknownCategory
+from harvester.pipeline.admission import admitted
 from harvester.pipeline.listing import Lister, Request, find_categories
-from harvester.pipeline.outside import OpenDataset, inspect_dataset, open_dataset, reach
+from harvester.pipeline.outside import OpenDataset, inspect_dataset, reach
 from harvester.pipeline.preview import CategoryPlan, preview
 from harvester.report.overview import overview_text, plan_text
 from harvester.report.summary import looked_json
 from harvester.store.ledger import Ledger
 from harvester.store.overview import DatasetOverview, overview
-from harvester.store.verify import (
-    check_images,
-    check_order,
-    near_duplicates_across_splits,
-    rejudged,
-    replay,
-    smallest_radius,
-)
 from harvester.vision.caps import Caps
-
-#: Findings that ``verify`` prints; more are counted.
-FINDINGS_SHOWN = 50
 
 
 @click.command()
@@ -64,9 +54,10 @@ async def _plan(
     forgotten = opened.forgotten if opened else lambda _: False
     async with reach(config, credentials(os.environ), clock) as outside:
         other = config.dataset.other == "on"
-        found, unknown = await find_categories(outside.catalog, request, outside.details, other=other)
-        if not found and unknown:
+        asked_for, unknown = await find_categories(outside.catalog, request, outside.details, other=other)
+        if not asked_for and unknown:
             raise unknown[0]
+        found, _ = admitted(asked_for, config.discover, opened.dataset.tombstones if opened else None)
         caps = Caps.of(config.sample, request.frames)
         lister = Lister(outside.catalog, ledger, config.discover, config.sample, clock, forgotten, caps)
         return [await preview(config, lister, ledger, request, category) for category in found], unknown
@@ -91,52 +82,6 @@ def status(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
     else:
         term.out.print(overview_text(facts, out), markup=False, highlight=False)
     return 0
-
-
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Dataset directory.")
-@click.option(
-    "--replay",
-    "replaying",
-    is_flag=True,
-    help="Also repeat every verdict from the stored measurements, and tell what [filter] would change now.",
-)
-@common
-def verify(
-    *, config_path: Path | None, as_json: bool, quiet: bool, verbose: bool, out: Path, replaying: bool
-) -> int:
-    """Check images, metadata and ledger against each other; exit 4 if something is wrong."""
-    term = terminal(as_json=as_json, quiet=quiet, verbose=verbose)
-    config = loaded(config_path, term).config
-    changes: list[dict[str, Any]] = []
-    with open_dataset(out, Clock(config.run.start), create=False, adopt=False) as opened:
-        findings = [*check_images(opened.dataset, opened.ledger), *check_order(opened.ledger)]
-        findings += near_duplicates_across_splits(opened.dataset, smallest_radius(opened.ledger))
-        if replaying:
-            findings += replay(opened.ledger)
-            changes = [
-                {"was": was, "would_be": now, "frames": frames}
-                for (was, now), frames in sorted(rejudged(opened.ledger, config.filter).items())
-            ]
-        images = len(opened.dataset)
-    code = 4 if findings else 0
-    for change in changes:
-        told = f"{change['frames']} frames: {change['was'] or 'passed'}, now {change['would_be'] or 'passed'}"
-        term.tell(f"other thresholds: {told}", "info")
-    for finding in findings[:FINDINGS_SHOWN]:
-        term.tell(f"{finding.kind}: {finding.what}", "warning")
-    if as_json:
-        found = [asdict(finding) for finding in findings]
-        click.echo(looked_json(code, dataset=str(out), images=images, findings=found, rejudged=changes))
-    else:
-        _verdict(term, images, len(findings), replaying)
-    return code
-
-
-def _verdict(term: Terminal, images: int, findings: int, replaying: bool) -> None:
-    repeated = ", every verdict repeated" if replaying else ""
-    verdict = f"{findings} findings" if findings else f"all as they should be{repeated}"
-    term.out.print(f"{images} images: {verdict}", markup=False, highlight=False)
 
 
 @click.command("config")

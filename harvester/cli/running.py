@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from harvester.cli import HANGUP, terminating
+from harvester.cli.governing import pictured
 from harvester.cli.options import Terminal, asked, common, wanted
 from harvester.cli.progress import show
 from harvester.cli.reporting import Meter, metered
@@ -23,20 +24,16 @@ from harvester.clock import Clock
 from harvester.config import Config, Credentials, credentials
 from harvester.errors import HarvesterError, MachineError
 from harvester.model import Category
+from harvester.pipeline.admission import admitted, kept_of_refused
 from harvester.pipeline.harvest import Harvest, Store
 from harvester.pipeline.listing import Request
 from harvester.pipeline.outside import OpenDataset, open_dataset, reach, require_rights
-from harvester.report.contact import FRAMES_PER_CATEGORY, contact_sheet
 from harvester.report.ending import Ending, conclude
 from harvester.report.summary import RunReport, closing_line, summary
 from harvester.stats import Traffic
-from harvester.store.card import write_card
 from harvester.store.classes import holds_dataset
-from harvester.store.layout import STATE
+from harvester.store.retention import due, let_go
 from harvester.store.verify import rules_record
-from harvester.version import __version__
-
-CONTACT_SHEET = "contact-sheet.jpg"
 
 
 @click.command()
@@ -87,7 +84,10 @@ async def _harvest(session: _Session, secret: Credentials) -> RunReport:
             opened = stack.enter_context(_begun(session, harvest)) if holds_dataset(session.out) else None
             error = None
             try:
-                if categories := await harvest.discover(session.request):
+                if found := await harvest.discover(session.request):
+                    stones = opened.dataset.tombstones if opened else None
+                    categories, notes = admitted(found, session.config.discover, stones)
+                    harvest.result.notes.extend(notes)
                     opened = opened or stack.enter_context(_begun(session, harvest))
                     await _shown(harvest, opened.store(session.config, harvest.stop), categories, session)
             except HarvesterError as caught:
@@ -102,6 +102,11 @@ def _begun(session: _Session, harvest: Harvest) -> Iterator[OpenDataset]:
         session.term.say(f"run {session.run_id}")
         rules = rules_record(harvest.rules(session.request))
         opened.ledger.begin_run(session.run_id, session.clock.start, rules)
+        now = session.clock.start
+        leaving = due(opened.dataset, opened.ledger, session.config.retention, now)
+        let_go(opened.dataset, opened.ledger, session.run_id, now, leaving)
+        if note := kept_of_refused(opened.ledger, session.config.discover):
+            harvest.result.notes.append(note)
         yield opened
 
 
@@ -122,7 +127,7 @@ def _ended(
     """The report of the run. What a full disk lets nobody write is left for the next run."""
     sheet = None
     try:
-        sheet = _pictured(session, opened) if opened else None
+        sheet = pictured(opened, session.out, session.config) if opened else None
     except MachineError as also:
         error = error or also
     ending = Ending(
@@ -144,13 +149,6 @@ def _ended(
         if report.exit_code != MachineError.exit_code:
             raise
     return report
-
-
-def _pictured(session: _Session, opened: OpenDataset) -> Path | None:
-    """Bring card and contact sheet up to date; the sheet's path."""
-    sheet = _picture(opened, session.out)
-    write_card(session.out, opened.dataset.card_facts(__version__, session.config.rights.basis))
-    return sheet
 
 
 @contextmanager
@@ -179,16 +177,6 @@ def _signals(harvest: Harvest) -> Iterator[None]:
         for number in numbers:
             loop.remove_signal_handler(number)
             signal.signal(number, before[number])
-
-
-def _picture(opened: OpenDataset, out: Path) -> Path | None:
-    """Write the contact sheet of the dataset; None if it has no image."""
-    images = opened.dataset.samples(FRAMES_PER_CATEGORY)
-    if not images:
-        return None
-    sheet = out / STATE / CONTACT_SHEET
-    contact_sheet([(opened.dataset.classes[label_id].name, images[label_id]) for label_id in images], sheet)
-    return sheet
 
 
 def _finish(report: RunReport, term: Terminal) -> None:

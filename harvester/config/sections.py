@@ -54,6 +54,9 @@ def _utc_text(value: str) -> str:
 #: "" or an ISO 8601 time; without an offset it is UTC.
 UtcText = Annotated[str, AfterValidator(_utc_text)]
 
+#: Ids of Twitch, which are digits; a name may be given to somebody else.
+Ids = tuple[Annotated[str, Field(pattern=r"^[0-9]{1,20}$")], ...]
+
 #: A host, or its suffix, as ``[fetch] hosts`` lists it: at least two labels, so that no entry opens a whole
 #: top-level domain.
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
@@ -175,6 +178,9 @@ class Discover(_Section):
     max_vods: Count = 2000
     max_clips: Count = 2000
     details: Literal["gql", "off"] = "gql"
+    allow_broadcasters: Ids = ()
+    deny_broadcasters: Ids = ()
+    deny_categories: Ids = ()
     requests_per_s: Rate = 8
 
     @model_validator(mode="after")
@@ -273,6 +279,13 @@ class Report(_Section):
     metrics_file: str = ""
 
 
+class Retention(_Section):
+    """How long frames stay."""
+
+    ttl_days: Annotated[float, Field(ge=0, le=36_500)] = 0
+    gone: Literal["flag", "purge"] = "flag"
+
+
 class Config(_Section):
     """All settings of a run."""
 
@@ -287,6 +300,7 @@ class Config(_Section):
     dedupe: Dedupe = Dedupe()
     dataset: Dataset = Dataset()
     report: Report = Report()
+    retention: Retention = Retention()
 
     def replace(self, section: str, **values: Any) -> Config:
         """A checked copy with ``values`` set in ``section``. Raises :class:`ConfigError` for an unknown key or a

@@ -18,7 +18,7 @@ from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Decision
 from harvester.pipeline.stopping import Bounds, Stop, Stopped
 from harvester.pipeline.window import SPARE_TARGETS, Lane, Window
-from harvester.pipeline.work import Capped, Item, OpenSources, Result, Void, Worker
+from harvester.pipeline.work import Capped, Item, OpenSources, Refused, Result, Void, Worker
 from harvester.sampling.plan import Visit
 from harvester.stats import StageTimes, Wait
 from harvester.store.ledger import Ledger
@@ -194,6 +194,9 @@ class CategoryWalk:
         if self._judge.is_capped(visit.source):
             self._books.under_way.add(rank)
             return Capped()
+        if refusal := self._stage.lister.admission.refusal(visit.source):
+            self._books.under_way.add(rank)
+            return Refused(refusal)
         result = await self._take(rank, visit, place)
         turn.begin()
         self._stage.bounds.check()

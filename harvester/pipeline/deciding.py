@@ -13,7 +13,7 @@ from harvester.errors import PROGRAM_REFUSED
 from harvester.model import Category, Frame, Source, SourceKind, Vod, VodType
 from harvester.pipeline.gone import ANOTHER_DAY, GONE
 from harvester.pipeline.sinks import Decision, Rendered, Sink
-from harvester.pipeline.work import Capped, Doubtful, Failed, Item, Measured, Result, Void
+from harvester.pipeline.work import Capped, Doubtful, Failed, Item, Measured, Refused, Result, Void
 from harvester.sampling.playlist import later
 from harvester.stats import StageTimes
 from harvester.store.classes import ClassEntry
@@ -97,13 +97,15 @@ class Judge:
                 return Ruling(self._failure(item, result), source)
             case Measured():
                 return self._verdict(item, result)
-            case Capped() | Doubtful():
+            case Capped() | Refused() | Doubtful():
                 raise AssertionError("a target that counts has been looked at")
 
     def _unlooked(self, source: Source, result: Result) -> str:
         """Why a target is dropped whatever its picture shows; "" if its picture counts."""
         if reason := self.fold.capped(Origin.of(source)):
             return reason
+        if isinstance(result, Refused):
+            return result.reason
         if isinstance(result, Doubtful):
             return LOW_CONFIDENCE
         moment_kept = isinstance(result, Measured) and self.ledger.is_kept(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -156,10 +156,11 @@ class Harvest:
         self.result.notes.extend(backend.fallbacks.events)
 
     def _open_books(self, ledger: Ledger, categories: Sequence[Category], frames: int | None) -> None:
+        removed = ledger.removed_in(self._run_id)  # too old when the run began
         for category in categories:
             ledger.remember_category(category, self._outside.clock.now())
-            total = ledger.kept_count(category.id)
-            self.result.books[category.id] = CategoryBooks(category, total, frames)
+            books = CategoryBooks(category, ledger.kept_count(category.id), frames)
+            self.result.books[category.id] = replace(books, removed=removed.get(category.id, Counter()))
 
     def _recount(self, ledger: Ledger) -> None:
         """Books by committed rows alone."""

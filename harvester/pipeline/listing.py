@@ -13,6 +13,7 @@ from harvester.clock import Clock
 from harvester.config import Discover, Sample
 from harvester.errors import TryAgainLater, UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
+from harvester.pipeline.admission import Admission
 from harvester.pipeline.naming import category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
 from harvester.sampling.categories import NON_GAMES, is_game
@@ -167,6 +168,11 @@ class Lister:
     forgotten: Callable[[Source], bool]
     caps: Caps = NO_CAPS
 
+    @property
+    def admission(self) -> Admission:
+        """Who may come in."""
+        return Admission(self.discover, self.forgotten)
+
     def suddenly_empty(self, category: Category, request: Request, found: Found) -> TryAgainLater | None:
         """The error that it is when a category lists nothing at all and had sources before; None if it is none."""
         suspect = found.nothing and not is_narrow(self.discover, request)
@@ -244,10 +250,11 @@ class Lister:
         """
         wishes: list[Wish] = []
         left_out: Counter[str] = Counter()
-        for source in sources:
+        admission = self.admission
+        for source in map(admission.unlinked, sources):
             key = (source.kind, source.id)
-            if self.forgotten(source):
-                left_out["forgotten"] += 1
+            if refusal := admission.refusal(source):
+                left_out[refusal] += 1
             elif (wish := self._again(source, unfinished, growing)) is not None:
                 wishes.append(wish)
             elif key in known:
@@ -278,7 +285,7 @@ class Lister:
             wish
             for source, targets in self.ledger.due_retries(category.id, self.clock.start, held_back)
             if source.kind in wanted
-            and not self.forgotten(source)
+            and not self.admission.refusal(source)
             and (request.source is None or source.id == request.source[1])
             and (wish := self._retry(source, targets)) is not None
         ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harvester.clock import Clock
 from harvester.config import Config, Credentials
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, ForeignDataset
 from harvester.model import Source
 from harvester.pipeline.harvest import Outside, Store
 from harvester.pipeline.sinks import DatasetSink
@@ -17,11 +17,11 @@ from harvester.pipeline.stopping import Stop
 from harvester.stats import Traffic
 from harvester.store.classes import holds_dataset
 from harvester.store.dataset import Dataset
+from harvester.store.forgetting import carry_out
+from harvester.store.layout import shown
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
 from harvester.transport import RateLimit, SharedLimits, Transport
-
-LEDGER_FILE = "ledger.sqlite3"
 
 #: Helix wants longer pauses than media hosts: 1, 2, 4, 8 s at most between its tries (facts) where the latter's
 #: first is half a second. This many of [fetch] retry_base_s.
@@ -63,24 +63,50 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool =
         Dataset.open(root, create=False)  # nothing is made, not even the lock's folder, where there is no dataset
     with DatasetLock(root):
         dataset = Dataset.open(root, create=create)
-        ledger = Ledger(dataset.paths.state / LEDGER_FILE)
+        ledger = Ledger(dataset.paths.ledger)
         try:
             dataset.recover(ledger.is_kept)
             if names := ledger.leaving():
                 dataset.remove(names, lambda: None, lambda: ledger.commit_left(clock.now()))
+            carry_out(dataset, ledger, clock.now())
             lost = not ledger.keeps_any()
             if lost:
                 dataset.withdraw_unlisted()
             if adopt or lost:
-                ledger.adopt(dataset.frames(unless=ledger.kept_among), clock.now())
+                _adopt(dataset, ledger, clock)
             yield OpenDataset(dataset, ledger)
         finally:
             ledger.close()
 
 
+def _adopt(dataset: Dataset, ledger: Ledger, clock: Clock) -> None:
+    """Take up images that the metadata lists and the ledger does not know; what is forgotten goes again, wherever
+    it came back from."""
+    stones = dataset.tombstones
+    back = {frame.file_name for frame in dataset.frames(unless=ledger.kept_among) if stones.covers(frame)}
+    if back:
+        dataset.remove(back, lambda: None, lambda: None)
+    ledger.adopt(dataset.frames(unless=ledger.kept_among), clock.now())
+
+
 @contextmanager
-def inspect_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset | None]:
+def look_at_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset]:
+    """Look at the dataset in ``root`` while nobody works on it; not a byte of it changes.
+
+    Raises LockHeld, ForeignDataset or MachineError.
+    """
+    Dataset.open(root, create=False)  # nothing is made, not even the lock's folder, where there is no dataset
+    with DatasetLock(root), inspect_dataset(root, clock, alone=True) as opened:
+        if opened is None:
+            raise ForeignDataset(f"{shown(root)} holds no dataset yet")
+        yield opened
+
+
+@contextmanager
+def inspect_dataset(root: Path, clock: Clock, *, alone: bool = False) -> Iterator[OpenDataset | None]:
     """Look at the dataset in ``root`` without a lock and without changing it; None if there is none yet.
+
+    ``alone``: the caller holds its lock.
 
     Raises ForeignDataset or MachineError.
     """
@@ -88,8 +114,8 @@ def inspect_dataset(root: Path, clock: Clock) -> Iterator[OpenDataset | None]:
         yield None
         return
     dataset = Dataset.open(root, create=False)
-    file = dataset.paths.state / LEDGER_FILE
-    ledger = Ledger(file, readonly=True) if file.exists() else Ledger(None)
+    file = dataset.paths.ledger
+    ledger = Ledger(file, readonly=True, alone=alone) if file.exists() else Ledger(None)
     try:
         if not file.exists():
             ledger.adopt(dataset.frames(), clock.now())

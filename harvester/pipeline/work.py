@@ -32,6 +32,13 @@ class Capped:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """The target was not begun: nothing of its source may be taken any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Doubtful:
     """The target was not fetched: its label is not sure enough."""
 
@@ -57,7 +64,7 @@ class Measured:
     on_air: datetime | None = None
 
 
-Result = Void | Capped | Doubtful | Failed | Measured
+Result = Void | Capped | Refused | Doubtful | Failed | Measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -162,6 +162,17 @@ class Classes:
             self._put(_Class(label_id=number, category_id="", slug=OTHER, names=(OTHER,)))
         return self._entry(self._by_category[""])
 
+    def forget(self, category_id: str) -> None:
+        """Take the names of a category, and its slug, which is made of one, out of the file; its label id stays
+        its own. On disk when it returns. Only for a category that has no image, and will have none."""
+        known = self._by_category.get(category_id)
+        nameless = f"category-{category_id}"
+        if known is None or known.names == (nameless,):
+            return
+        others = {c.slug for c in self._file.classes if c is not known}
+        slug = _free_slug(nameless, category_id, others)
+        self._put(known.model_copy(update={"names": (nameless,), "slug": slug}))
+
     def split_of(self, broadcaster_id: str) -> SplitName:
         """The split of everything a broadcaster streams, in every run."""
         return self._file.split.split_of(broadcaster_id)

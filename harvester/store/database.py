@@ -29,6 +29,7 @@ class Database:
     ``migrations``: statements that make version n to n + 1, by n; the file as it was stays beside it as one of
     :func:`backups_of`, at most :data:`BACKUPS`. ``readonly``: it exists, and is only looked at,
     also where nothing can be written (a read-only file system); an older one is looked at as a copy in memory.
+    ``alone``: nobody else can change it meanwhile; then looking leaves no trace beside the file.
     Raises :class:`MachineError` (disk full, damaged) and, where a newer version wrote it, :class:`ForeignDataset`.
     """
 
@@ -40,13 +41,14 @@ class Database:
         *,
         migrations: Mapping[int, str] = MappingProxyType({}),
         readonly: bool = False,
+        alone: bool = False,
     ) -> None:
         self._path = path
         self._readonly = readonly
         self._lock = threading.RLock()
         try:
             if readonly and path is not None:
-                self._connection = _looked_at(path, version)
+                self._connection = _looked_at(path, version, alone=alone)
             else:
                 self._connection = _connected(":memory:" if path is None else str(path))
                 self._connection.execute("PRAGMA journal_mode=WAL")
@@ -101,6 +103,21 @@ class Database:
                 for row in rows:
                     yield dict(zip(names, row, strict=True))
 
+    def rewrite(self) -> None:
+        """Write the file anew: what was deleted is then nowhere in its bytes, nor in those of its log.
+
+        SQLite leaves deleted rows in free places of its pages, and moves copies of others about, so nothing less
+        will do. Needs as much free space again, twice. Raises MachineError, also while somebody reads the file.
+        """
+        with self._lock, self._translating():
+            self._connection.execute("VACUUM")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise MachineError(
+                f"the ledger {self._path} is being read: what was forgotten is still in its log; run again",
+                reason="ledger",
+            )
+
     @contextmanager
     def _translating(self) -> Iterator[None]:
         """What the disk does to us becomes a MachineError; a broken constraint is our own mistake and stays so."""
@@ -154,9 +171,9 @@ def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=uri)
 
 
-def _looked_at(path: Path, version: int) -> sqlite3.Connection:
+def _looked_at(path: Path, version: int, *, alone: bool) -> sqlite3.Connection:
     """Read-only; one of a version before ``version`` as a copy in memory, which can be brought up to it."""
-    connection = _readonly(path)
+    connection = _unchanging(path) if alone and not _log_of(path).exists() else _readonly(path)
     if connection.execute("PRAGMA user_version").fetchone()[0] >= version:
         return connection
     copy = _connected(":memory:")
@@ -167,14 +184,22 @@ def _looked_at(path: Path, version: int) -> sqlite3.Connection:
 
 def _readonly(path: Path) -> sqlite3.Connection:
     """Where even the shared-memory file of WAL cannot be made, as a file that does not change."""
-    address = path.absolute().as_uri()
-    connection = _connected(f"{address}?mode=ro", uri=True)
+    connection = _connected(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.OperationalError:
         connection.close()
-        return _connected(f"{address}?immutable=1", uri=True)
+        return _unchanging(path)
     return connection
+
+
+def _unchanging(path: Path) -> sqlite3.Connection:
+    """Without a file beside it, not even for the time being."""
+    return _connected(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def _translated(error: sqlite3.Error, path: Path | None) -> MachineError:

@@ -21,6 +21,7 @@ CLASSES = "classes.json"
 TOMBSTONES = "tombstones.json"
 CARD = "README.md"
 STATE = ".harvester"
+LEDGER_FILE = "ledger.sqlite3"
 
 #: Longest source id in a file name (characters); clip slugs have up to about 100, file systems take 255 bytes.
 SOURCE_ID_CHARS = 200
@@ -109,6 +110,10 @@ class Layout:
     def index(self) -> Path:
         """Folder of the near-duplicate indexes (store/index.py)."""
         return self.state / "index"
+
+    @property
+    def ledger(self) -> Path:
+        return self.state / LEDGER_FILE
 
     @property
     def lock(self) -> Path:

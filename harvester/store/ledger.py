@@ -18,19 +18,20 @@ from numpy.typing import NDArray
 
 from harvester.model import Category, Frame, Rank
 from harvester.store.database import Database
+from harvester.store.forgettings import Forgettings
 from harvester.store.pictures import Pictures
 from harvester.store.records import Outcome, outcome_row
 from harvester.store.removals import CAPPED_DAY, WITH_SOURCE
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 #: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
 #: one whole part, to be found out about when it is opened again. Version 2 lacked indexes: a row of outcomes is
 #: two pages, so that whatever looks at all of a category, a run or a pass must find its columns in an index.
 #: Version 3 knew no labels: there every part that has been open is what its source was listed as. Of version 4
-#: nothing has left. Version 5 saw no storyboards.
+#: nothing has left. Version 5 saw no storyboards. Of version 6 nothing was forgotten or too old.
 MIGRATIONS = {
     1: """
     ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
@@ -77,8 +78,7 @@ MIGRATIONS = {
     """,
     4: """
     CREATE TABLE barriers (
-        number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, through_seq INTEGER NOT NULL, decided_at TEXT NOT NULL
-    );
+        number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, through_seq INTEGER NOT NULL, decided_at TEXT NOT NULL);
     CREATE TABLE removals (
         seq INTEGER PRIMARY KEY, barrier INTEGER NOT NULL, category_id TEXT NOT NULL, reason TEXT NOT NULL,
         left_at TEXT
@@ -86,6 +86,16 @@ MIGRATIONS = {
     CREATE INDEX outcomes_of_broadcaster ON outcomes (broadcaster_id) WHERE phash IS NOT NULL
     """,
     5: "ALTER TABLE parts ADD COLUMN chosen TEXT",
+    6: """
+    ALTER TABLE barriers ADD COLUMN cause TEXT NOT NULL DEFAULT 'sightings';
+    CREATE TABLE forgettings (
+        stone TEXT PRIMARY KEY, through_seq INTEGER NOT NULL, done_at TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE absences (
+        kind TEXT NOT NULL, source_id TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL,
+        PRIMARY KEY (kind, source_id)
+    ) WITHOUT ROWID
+    """,
 }
 
 #: Condition for kept outcomes that an index of names answers: they are those that name a file.
@@ -108,13 +118,13 @@ class AnchorMark(NamedTuple):
     decided_at: str
 
 
-class Ledger(Pictures):
+class Ledger(Pictures, Forgettings):
     """Open ledger; also ``Ledger(None)`` in memory, for harvests that write nothing."""
 
-    def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
-        super().__init__(_open(path, readonly))
+    def __init__(self, path: Path | None, *, readonly: bool = False, alone: bool = False) -> None:
+        super().__init__(_open(path, readonly=readonly, alone=alone))
         self._seq = threading.Lock()
-        self._next_seq = 1 + (self._database.one("SELECT max(seq) FROM outcomes") or 0)
+        self._next_seq = 1 + self.newest_seq()
 
     def close(self) -> None:
         """Close the file; committed rows are safe before this, too."""
@@ -319,6 +329,6 @@ def _scope(category_id: str | None) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _open(path: Path | None, readonly: bool) -> Database:
+def _open(path: Path | None, **how: bool) -> Database:
     schema = SCHEMA.read_text(encoding="utf-8")
-    return Database(path, schema, SCHEMA_VERSION, migrations=MIGRATIONS, readonly=readonly)
+    return Database(path, schema, SCHEMA_VERSION, migrations=MIGRATIONS, **how)

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +139,28 @@ class SplitRows:
         """Those of ``file_names`` that have a row."""
         tables = self._tables(["file_name"])
         return {n for table in tables for n in table.filter(_among(table, file_names)).column(0).to_pylist()}
+
+    def files_of(self, values: Mapping[str, Collection[str]]) -> set[str]:
+        """Names of the files of the rows that have one of these values in each of these columns."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = {column: pa.array(list(some), pa.string()) for column, some in values.items()}
+        found: set[str] = set()
+        for table in self._tables(["file_name", *values]):
+            matches = [pc.is_in(table.column(column), some) for column, some in wanted.items()]
+            found.update(table.filter(reduce(pc.and_, matches)).column("file_name").to_pylist())
+        return found
+
+    def files_before(self, moment: datetime) -> set[str]:
+        """Names of the files that were harvested before that time (UTC)."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        bound = pa.scalar(moment, schema().field("harvested_at").type)
+        tables = self._tables(["file_name", "harvested_at"])
+        old = (table.filter(pc.less(table.column("harvested_at"), bound)) for table in tables)
+        return {name for table in old for name in table.column("file_name").to_pylist()}
 
     def shows_other(self, names: Mapping[int, str]) -> bool:
         """True if a row's label is not the one that ``names`` gives its label id."""

@@ -122,6 +122,18 @@ def evidence_from(record: str) -> Evidence:
     )
 
 
+def without_category(record: str, category_id: str) -> str:
+    """What :func:`evidence_record` wrote, without that category: its chapters are of none, its clips gone."""
+    values = json.loads(record)
+    chapters = values["chapters"] and [
+        (start, end, None, None) if id_ == category_id else (start, end, id_, name)
+        for start, end, id_, name in values["chapters"]
+    ]
+    values |= {key: None for key in ("listed", "game") if values[key] == category_id}
+    clips = [clip for clip in values["clips"] if clip[2] != category_id]
+    return json.dumps({**values, "chapters": chapters, "clips": clips})
+
+
 def _signed(value: int | None) -> int | None:
     """A 64-bit hash as the signed integer that SQLite stores."""
     return value if value is None or value < 1 << 63 else value - (1 << 64)

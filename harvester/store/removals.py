@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -33,14 +33,21 @@ WITH_SOURCE = "sources s ON s.category_id = o.category_id AND s.kind = o.kind AN
 #: Rows with measurements read at a time: some 1.5 MB.
 MEASURED_AT_ONCE = 256
 
+#: Why frames leave at a barrier: what all sightings show, or how long a frame is kept.
+SIGHTINGS, RETENTION = "sightings", "retention"
+
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """A look at all sightings up to decision ``through``; those up to ``after`` were looked at before."""
+    """A look at all sightings up to decision ``through``; those up to ``after`` were looked at before.
+
+    ``cause``: :data:`SIGHTINGS`, or :data:`RETENTION`: no picture was looked at then.
+    """
 
     number: int
     after: int
     through: int
+    cause: str = SIGHTINGS
 
 
 class Sighting(NamedTuple):
@@ -68,6 +75,11 @@ class Removals(Passes):
             "SELECT file_name FROM outcomes WHERE file_name IS NOT NULL AND seq NOT IN (SELECT seq FROM removals)"
         )
         return {name for (name,) in rows}
+
+    def sha256_of(self, file_name: str) -> str | None:
+        """Hash of the image of that name as it was decided; None if the ledger does not know it."""
+        found = self._database.one("SELECT sha256 FROM outcomes WHERE file_name = ?", file_name)
+        return None if found is None else str(found)
 
     def kept_by_broadcaster(self, category_id: str) -> Counter[str]:
         """Kept frames of the category by broadcaster id."""
@@ -160,6 +172,15 @@ class Removals(Passes):
         )
         return {name for (name,) in rows}
 
+    def kept_seqs(self, file_names: Collection[str]) -> dict[str, int]:
+        """The decisions (seq) that keep these images now, by name."""
+        rows = self._database.rows(
+            "SELECT file_name, seq FROM outcomes WHERE file_name IN (SELECT value FROM json_each(?))"
+            " AND seq NOT IN (SELECT seq FROM removals)",
+            json.dumps(sorted(file_names)),
+        )
+        return dict(rows)
+
     def files_of(self, seqs: Iterable[int]) -> set[str]:
         """Names of the images of these decisions."""
         rows = self._database.rows(
@@ -173,26 +194,33 @@ class Removals(Passes):
     def barriers(self) -> Iterator[tuple[Barrier, str]]:
         """All barriers in their order, each with the id of its run."""
         after = -1
-        for number, through, run_id in self._database.rows(
-            "SELECT number, through_seq, run_id FROM barriers ORDER BY number"
+        for number, through, cause, run_id in self._database.rows(
+            "SELECT number, through_seq, cause, run_id FROM barriers ORDER BY number"
         ):
-            yield Barrier(number, after, through), run_id
-            after = through
+            yield Barrier(number, after, through, cause), run_id
+            after = through if cause == SIGHTINGS else after
 
     def next_barrier(self) -> Barrier | None:
         """The barrier that is due now; None if nothing was decided since the last one."""
-        number, after = self._database.rows(
-            "SELECT coalesce(max(number), 0) + 1, coalesce(max(through_seq), -1) FROM barriers"
-        )[0]
+        query = "SELECT coalesce(max(through_seq), -1) FROM barriers WHERE cause = ?"
+        after = int(self._database.one(query, SIGHTINGS))
         through = self._database.one("SELECT max(seq) FROM outcomes")
-        return None if through is None or through <= after else Barrier(number, after, through)
+        return None if through is None or through <= after else Barrier(self._next_barrier(), after, through)
+
+    def retention_barrier(self) -> Barrier:
+        """A barrier now at which no sightings are looked at."""
+        through = int(self._database.one("SELECT max(seq) FROM outcomes") or 0)
+        return Barrier(self._next_barrier(), through, through, RETENTION)
+
+    def _next_barrier(self) -> int:
+        return 1 + int(self._database.one("SELECT max(number) FROM barriers") or 0)
 
     def commit_barrier(self, barrier: Barrier, run_id: str, now: datetime, reasons: Mapping[int, str]) -> None:
         """Commit a barrier; the images of the decisions in ``reasons`` are leaving from now on."""
         with self._database.transaction():
             self._database.execute(
-                "INSERT INTO barriers VALUES (?, ?, ?, ?)",
-                (barrier.number, run_id, barrier.through, now.isoformat()),
+                "INSERT INTO barriers VALUES (?, ?, ?, ?, ?)",
+                (barrier.number, run_id, barrier.through, now.isoformat(), barrier.cause),
             )
             self._database.executemany(
                 "INSERT INTO removals (seq, barrier, category_id, reason)"

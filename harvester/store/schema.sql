@@ -1,4 +1,4 @@
--- Schema 6 of the ledger (store/ledger.py).
+-- Schema 7 of the ledger (store/ledger.py).
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
     rules TEXT NOT NULL, report TEXT
@@ -58,10 +58,17 @@ CREATE INDEX outcomes_by_source ON outcomes (category_id, kind, source_id);
 CREATE INDEX outcomes_due ON outcomes (category_id, retry_at) WHERE retry_at IS NOT NULL;
 CREATE UNIQUE INDEX outcomes_by_file ON outcomes (file_name) WHERE file_name IS NOT NULL;
 CREATE TABLE barriers (
-    number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, through_seq INTEGER NOT NULL, decided_at TEXT NOT NULL
-);
+    number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, through_seq INTEGER NOT NULL, decided_at TEXT NOT NULL,
+    cause TEXT NOT NULL DEFAULT 'sightings');
 CREATE TABLE removals (
     seq INTEGER PRIMARY KEY, barrier INTEGER NOT NULL, category_id TEXT NOT NULL, reason TEXT NOT NULL,
     left_at TEXT
 );
 CREATE INDEX outcomes_of_broadcaster ON outcomes (broadcaster_id) WHERE phash IS NOT NULL;
+CREATE TABLE forgettings (
+    stone TEXT PRIMARY KEY, through_seq INTEGER NOT NULL, done_at TEXT
+) WITHOUT ROWID;
+CREATE TABLE absences (
+    kind TEXT NOT NULL, source_id TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL,
+    PRIMARY KEY (kind, source_id)
+) WITHOUT ROWID;

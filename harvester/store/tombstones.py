@@ -7,11 +7,13 @@ every field it has.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from harvester.errors import ForeignDataset
+from harvester.model import Frame
 from harvester.store.disk import changing, machine_error, replace_durably
 from harvester.store.layout import Layout, shown
 
@@ -38,6 +40,11 @@ class Tombstone:
     def key(self) -> tuple[str | None, ...]:
         """(source_type, source_id, broadcaster_id, category_id)."""
         return (self.source_type, self.source_id, self.broadcaster_id, self.category_id)
+
+    @property
+    def is_category(self) -> bool:
+        """True if it covers all of a category."""
+        return self.category_id is not None and self.source_id is None and self.broadcaster_id is None
 
 
 class Tombstones:
@@ -79,8 +86,19 @@ class Tombstones:
         origin = (source_type, source_id, broadcaster_id, category_id)
         return any(_masked(origin, form) in self._keys for form in self._forms)
 
+    def covers(self, frame: Frame) -> bool:
+        """True if any tombstone covers the frame."""
+        return self.is_forgotten(frame.source_type, frame.source_id, frame.broadcaster_id, frame.category_id)
+
+    def covers_category(self, category_id: str) -> bool:
+        """True if all of a category is forgotten."""
+        return Tombstone(category_id=category_id).key in self._keys
+
     def __len__(self) -> int:
         return len(self._stones)
+
+    def __iter__(self) -> Iterator[Tombstone]:
+        return iter(self._stones)
 
     def _write(self) -> None:
         stones = [dict(zip(_FIELDS, stone.key, strict=True)) for stone in self._stones]

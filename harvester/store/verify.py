@@ -19,10 +19,11 @@ from harvester.model import SPLITS
 from harvester.store.barrier import leaving
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
-from harvester.store.removals import Barrier
+from harvester.store.removals import RETENTION, Barrier
+from harvester.store.retention import GONE_FOR, kept_sources
 from harvester.vision.caps import Caps, Origin
 from harvester.vision.filters import REASONS, judge
-from harvester.vision.fold import KNOWN_MOMENT, LOW_CONFIDENCE, CategoryFold, Rules
+from harvester.vision.fold import UNSEEN, CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
 from harvester.vision.measure import unpack
 
@@ -37,7 +38,7 @@ BEFORE: Mapping[str, Any] = MappingProxyType({"detail_share": 0.0, "idle": "off"
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that is not as it should be. Kinds: missing, altered, orphan, unlisted, unknown, misplaced,
-    replay, order, leak."""
+    forgotten, replay, order, leak, gone."""
 
     kind: str
     what: str
@@ -69,9 +70,13 @@ def check_images(dataset: Dataset, ledger: Ledger) -> Iterator[Finding]:
             yield Finding("altered", f"{name} is not the file that was written")
         if frame.file_name not in kept:
             yield Finding("unknown", f"{name} is not in the ledger")
+        elif ledger.sha256_of(frame.file_name) != frame.sha256:
+            yield Finding("altered", f"{name} has another sha256 in the metadata than in the ledger")
+        if dataset.tombstones.covers(frame):
+            yield Finding("forgotten", f"{name} was forgotten and is back")
+        kept.discard(frame.file_name)
         if dataset.classes.split_of(frame.broadcaster_id) != frame.split:
             yield Finding("misplaced", f"{name} does not belong to split {frame.split}")
-        kept.discard(frame.file_name)
     for file_name in sorted(kept):
         yield Finding("unlisted", f"{file_name} is kept by the ledger but in no metadata")
     yield from _orphans(dataset, listed)
@@ -83,6 +88,15 @@ def _orphans(dataset: Dataset, listed: set[str]) -> Iterator[Finding]:
             for file in sorted(path.name for path in folder.iterdir()):
                 if (name := f"{split}/{folder.name}/{file}") not in listed:
                     yield Finding("orphan", f"{name} is listed nowhere")
+
+
+def check_gone(dataset: Dataset, ledger: Ledger) -> Iterator[Finding]:
+    """Sources of kept frames that Twitch has left out at two looks, a day or more apart."""
+    frames = kept_sources(dataset)
+    for (kind, source_id), since in ledger.gone_sources(GONE_FOR).items():
+        if count := frames.get((kind, source_id), 0):
+            day = f"{since:%Y-%m-%d}"
+            yield Finding("gone", f"{kind} {source_id}, of {count} images, is not public since {day} or before")
 
 
 def check_order(ledger: Ledger) -> Iterator[Finding]:
@@ -101,6 +115,7 @@ def replay(ledger: Ledger) -> Iterator[Finding]:
     """Fold the stored measurements again; every stored verdict must come out (invariant I3)."""
     rules = {run_id: _rules(record) for run_id, record in ledger.rules_of_runs().items()}
     folds: dict[str, CategoryFold] = {}
+    forgotten = ledger.forgotten_through()
     barriers = deque(ledger.barriers())
     for row in ledger.decisions():
         while barriers and barriers[0][0].through < row["seq"]:
@@ -109,7 +124,7 @@ def replay(ledger: Ledger) -> Iterator[Finding]:
         if fold is None:
             fold = folds[row["category_id"]] = _empty_fold()
         fold.rules = rules.get(row["run_id"], fold.rules)
-        expected = _replayed(fold, row)
+        expected = None if row["seq"] <= forgotten and _rests_on_forgotten(fold, row) else _replayed(fold, row)
         stored = (row["verdict"], row["reason"], row["phash"])
         if expected is not None and expected != stored:
             yield Finding(
@@ -124,9 +139,12 @@ def _left_again(
 ) -> Iterator[Finding]:
     """Let go again what left at a barrier; all sightings up to it must say the same."""
     stored = ledger.left_at(barrier.number)
-    expected = leaving(ledger, barrier, rules[run_id])
     for seq, (category_id, origin, reason) in stored.items():
         folds[category_id].leave(seq, origin, reason)
+    if barrier.cause == RETENTION or barrier.through <= ledger.forgotten_through():
+        return  # no sightings decided that, or not all of them are left
+    expected = leaving(ledger, barrier, rules[run_id])
+    for seq, (_, _, reason) in stored.items():
         if expected.get(seq) != reason:
             yield Finding("replay", f"decision {seq} left as {reason}, the sightings say {expected.get(seq)}")
     for seq in sorted(expected.keys() - stored.keys()):
@@ -200,6 +218,15 @@ def _empty_fold() -> CategoryFold:
     return CategoryFold(Rules(Filter(), 0), nothing)
 
 
+def _rests_on_forgotten(fold: CategoryFold, row: Mapping[str, Any]) -> bool:
+    """True for a drop whose grounds were forgotten since: the picture it repeats, or a share that is free."""
+    if row["verdict"] != "dropped" or row["reason"] in UNSEEN:
+        return False
+    repeats = row["phash"] is not None and row["near_key"] is None
+    capped = row["measurement"] is None
+    return repeats or (capped and fold.capped(Origin(row["broadcaster_id"], row["day"])) != row["reason"])
+
+
 def _replayed(fold: CategoryFold, row: dict[str, Any]) -> tuple[str, str, int | None] | None:
     """Verdict, reason and hash that the fold gives now; None for what no measurement decided."""
     origin = Origin(row["broadcaster_id"], row["day"])
@@ -209,7 +236,7 @@ def _replayed(fold: CategoryFold, row: dict[str, Any]) -> tuple[str, str, int | 
         return None
     if row["verdict"] == "failed":
         return None
-    if row["reason"] in (KNOWN_MOMENT, LOW_CONFIDENCE):  # no picture decided that
+    if row["reason"] in UNSEEN:  # no picture decided that
         return None
     if row["measurement"] is None:
         return ("dropped", fold.capped(origin) or "not capped", None)

@@ -32,6 +32,7 @@ from harvester.twitch.crossing import Crossing, VideoQuery
 from harvester.twitch.listing import Gathering, list_one, list_planned
 from harvester.twitch.names import match_name, search_terms, unknown
 from harvester.twitch.paging import CAPS, PAGE, Paging, Stopped
+from harvester.twitch.presence import listed_among
 from harvester.twitch.records import UNREADABLE, clip_of, vod_of
 from harvester.twitch.refusals import (
     BadQuestion,
@@ -271,6 +272,16 @@ class HelixCatalog(Connected):
         if not found.sources:
             raise unknown_source(category, kind, source_id, listed=found.seen > 0)
         return found.sources[0]
+
+    async def still_listed(self, kind: SourceKind, ids: Sequence[str]) -> set[str]:
+        """See :meth:`harvester.ports.Catalog.still_listed`."""
+
+        def ask(some: list[str]) -> AsyncGenerator[Any, None]:
+            of_clips: AsyncGenerator[Any, None] = self._client.get_clips(clip_id=some)
+            of_vods: AsyncGenerator[Any, None] = self._client.get_videos(ids=some)
+            return of_vods if kind == "vod" else of_clips
+
+        return await listed_among(ids, ask)
 
     async def clip_category(self, slug: str) -> Category:
         """See :meth:`harvester.ports.Catalog.clip_category`; slugs are case-sensitive."""

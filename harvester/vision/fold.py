@@ -21,6 +21,12 @@ DUPLICATE = "duplicate"
 KNOWN_MOMENT = "known-moment"
 #: Reason of a target whose label is less sure than the run wanted; its picture was never fetched.
 LOW_CONFIDENCE = "low-confidence"
+#: Reasons of a planned target of a broadcaster who has been denied since, or is not among those that are allowed.
+DENIED, NOT_ALLOWED = "denied", "not-allowed"
+#: Reason of a planned target that was forgotten since.
+FORGOTTEN = "forgotten"
+#: Reasons that no picture gives.
+UNSEEN = frozenset({KNOWN_MOMENT, LOW_CONFIDENCE, DENIED, NOT_ALLOWED, FORGOTTEN})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harvester.pipeline.outside import LEDGER_FILE
 from harvester.sandbox import Fault
+from harvester.store.layout import LEDGER_FILE
 from harvester.store.ledger import Ledger
 from tests.integration.commands import QUICK, Commands
 from tests.integration.refusals import small
