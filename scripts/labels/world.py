@@ -39,8 +39,8 @@ SEGMENT_S = 10.0
 #: Broadcasters of each game. Four VODs each of forty targets make some 2,500 judged frames of four games.
 BROADCASTERS, QUICK_BROADCASTERS = 4, 2
 #: Segments of a stretch, least and most. Nobody has published how long these are; guesses after watching some:
-#: 3 to 6 minutes of countdown, 10 to 20 of a game at a time, breaks of 2 to 4, talks of 4 to 8, farewells of 1.
-LENGTHS = {"idle": (18, 36), "gameplay": (60, 120), "break": (12, 24), "chat": (24, 48), "farewell": (5, 8)}
+#: 3 to 6 minutes of countdown, 10 to 20 of a game at a time, breaks of 2 to 4, talks of 4 to 8, farewells of 1 or 2.
+LENGTHS = {"idle": (18, 36), "gameplay": (60, 120), "break": (12, 24), "chat": (24, 48), "farewell": (6, 12)}
 #: How late a category is changed (s). A guess, too: one in ten is later than the longest guard.
 LATE_S = (0.0, 100.0)
 #: Who lists a VOD under the wrong game, and who plays another game untold, for five minutes.
