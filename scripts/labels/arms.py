@@ -24,8 +24,9 @@ from harvester.decode import open_backend
 from harvester.fetch.heads import HeadSizes
 from harvester.fetch.segments import SegmentReader
 from harvester.model import Category, Codec, Segment, Vod
+from harvester.pipeline.harvest import Outside
 from harvester.pipeline.opening import PLAYLIST_LIMIT_BYTES
-from harvester.pipeline.outside import LEDGER_FILE, Outside, reach
+from harvester.pipeline.outside import LEDGER_FILE, reach
 from harvester.ports import Decoder, ListingScope
 from harvester.sampling.playlist import parse_media_playlist
 from harvester.sampling.renditions import order_renditions

@@ -131,7 +131,7 @@ def _particles(rng: random.Random, says: str, at_s: float) -> Image:
 def _stripes(rng: random.Random, says: str, at_s: float) -> Image:
     one, other, wide = colour(rng, 20, 120), colour(rng, 90, 220), rng.randint(40, 90)
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-    image = np.array([one, other], np.uint8)[((rows + columns + int(23 * at_s)) // wide) % 2]
+    image: Image = np.array([one, other], np.uint8)[((rows + columns + int(23 * at_s)) // wide) % 2]
     box(image, 90, 120, 460, 110, (25, 25, 25))
     centred(image, says, 190, 1.1, (250, 250, 250))
     return image

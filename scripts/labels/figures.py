@@ -17,7 +17,7 @@ from labels.truth import Moment, Shown, Truth, bin_of
 Z_95 = 1.959964
 #: Reasons for which a picture is left out whatever it shows: one that is there already, or one too many. What is
 #: dropped for any other reason was taken for junk, or for another game's.
-NOT_FOR_WHAT_IT_SHOWS = frozenset({"duplicate", "known-moment", "low-confidence"})
+NOT_FOR_WHAT_IT_SHOWS = frozenset({"duplicate", "known-moment", "low-confidence", "few-broadcasters"})
 #: ... and every reason that ends so, such as ``broadcaster-cap``.
 CAP = "-cap"
 

@@ -105,5 +105,5 @@ def _hashes(path: Path) -> Iterator[int]:
         video = container.streams.video[0]
         video.codec_context.skip_frame = "NONKEY"
         for frame in container.decode(video):
-            y = np.ascontiguousarray(frame.to_ndarray()[:HEIGHT, :WIDTH])
+            y = np.ascontiguousarray(frame.to_ndarray()[:HEIGHT, :WIDTH], np.uint8)
             yield phash(measure(Picture(StreamInfo(Codec.H264, WIDTH, HEIGHT, chroma="400"), y, None, None)).grid)

@@ -39,7 +39,7 @@ SEGMENT_S = 10.0
 #: Broadcasters of each game. Four VODs each of forty targets make some 2,500 judged frames of four games.
 BROADCASTERS, QUICK_BROADCASTERS = 4, 2
 #: Segments of a stretch, least and most. Nobody has published how long these are; guesses after watching some:
-#: 3 to 6 minutes of countdown, 10 to 20 of a game at a time, breaks of 2 to 4, talks of 4 to 8, farewells of 1 or 2.
+#: 3 to 6 minutes of countdown, 10 to 20 of a game, 2 to 4 of a break, 4 to 8 of a talk, 1 to 2 of farewell.
 LENGTHS = {"idle": (18, 36), "gameplay": (60, 120), "break": (12, 24), "chat": (24, 48), "farewell": (6, 12)}
 #: How late a category is changed (s). A guess, too: one in ten is later than the longest guard.
 LATE_S = (0.0, 100.0)
@@ -187,7 +187,8 @@ class _Writer:
     def _chapters(self, scenes: Sequence[Scene]) -> Iterator[Chapter]:
         """One for each run of scenes of a category, changed late; cards belong to what follows, at the end to what
         went before."""
-        names, at_s = [], 0.0
+        names: list[tuple[str, float]] = []
+        at_s = 0.0
         for scene in scenes:
             told = scene.shown.game or (EMPTY_GAME.id if scene.shown.kind == "chat" else "")
             if told and (not names or names[-1][0] != told):

@@ -81,6 +81,10 @@ def test_coverage_counts_bins_not_frames() -> None:
     assert coverage(truth, kept, 6, 0) == {"1": Share(2, 4)}
 
 
+def test_a_bin_counts_once_whatever_else_it_holds() -> None:
+    assert coverage(vod(A, B, C), [judged(ONE, phash=A)], 6, 0) == {"1": Share(1, 1)}
+
+
 def test_a_bin_without_anything_new_is_not_eligible() -> None:
     truth = vod(A, A, A, A, A, 1, B, B, B, A, A, C)
     kept = [judged(ONE, phash=A)]
@@ -113,6 +117,7 @@ def test_junk_and_other_labels_cover_nothing() -> None:
         ("duplicate", False),
         ("broadcaster-cap", False),
         ("day-cap", False),
+        ("few-broadcasters", False),
         ("low-confidence", False),
         ("known-moment", False),
         ("black", True),
