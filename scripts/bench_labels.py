@@ -21,7 +21,7 @@ Printed with sample sizes and 95 % bounds (Wilson):
   numbers of frames: four fifths of the smaller set, drawn anew for each seed.
 
 Every judged picture is held against the truth by its hash. The videos are drawn once and kept in --cache. Some ten
-minutes on two cores, --quick two. Exit codes: 0 measured, whatever the goals; 1 a way failed, or frames are not
+minutes on two cores, --quick half of it. Exit codes: 0 measured, whatever the goals; 1 a way failed, or frames are not
 what stands at their offsets.
 """
 
