@@ -21,7 +21,7 @@ Printed with sample sizes and 95 % bounds (Wilson):
   numbers of frames: four fifths of the smaller set, drawn anew for each seed.
 
 Every judged picture is held against the truth by its hash. The videos are drawn once and kept in --cache. Some ten
-minutes on two cores, --quick half of it. Exit codes: 0 measured, whatever the goals; 1 a way failed, or frames are not
+minutes on two cores, --quick two. Exit codes: 0 measured, whatever the goals; 1 a way failed, or frames are not
 what stands at their offsets.
 """
 
@@ -303,7 +303,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--footage", type=Path, default=PACKAGE_INDEX, help="index of footage (default: the package's)"
     )
     parser.add_argument("--half", choices=("reporting", "tuning", "all"), default="reporting")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_BROADCASTERS} broadcasters a game")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_BROADCASTERS} broadcaster a game, some 1,000 judged frames"
+    )
     parser.add_argument("--broadcasters", type=int, default=0, help=f"of each game (default: {BROADCASTERS})")
     parser.add_argument("--cache", type=Path, default=cache, help="folder for the videos")
     parser.add_argument("--json", type=Path, default=RESULTS)

@@ -36,8 +36,8 @@ VOD_KINDS: tuple[VodKind, ...] = ("plain", "mixed", "talk", "second")
 
 #: Segments of Twitch's own length (s): one picture heads each.
 SEGMENT_S = 10.0
-#: Broadcasters of each game. Four VODs each of forty targets make some 2,500 judged frames of four games.
-BROADCASTERS, QUICK_BROADCASTERS = 4, 2
+#: Broadcasters of each game. Four VODs each of forty targets make 3,200 judged frames of five games.
+BROADCASTERS, QUICK_BROADCASTERS = 4, 1
 #: Segments of a stretch, least and most. Nobody has published how long these are; guesses after watching some:
 #: 3 to 6 minutes of countdown, 10 to 20 of a game, 2 to 4 of a break, 4 to 8 of a talk, 1 to 2 of farewell.
 LENGTHS = {"idle": (18, 36), "gameplay": (60, 120), "break": (12, 24), "chat": (24, 48), "farewell": (6, 12)}

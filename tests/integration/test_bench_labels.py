@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.long
 def test_a_small_world_is_harvested_both_ways_and_judged(tmp_path: Path) -> None:
     report = tmp_path / "labels.json"
-    command = [sys.executable, str(ROOT / "scripts" / "bench_labels.py"), "--broadcasters", "1"]
+    command = [sys.executable, str(ROOT / "scripts" / "bench_labels.py"), "--quick"]
     command += ["--cache", str(tmp_path / "cache"), "--json", str(report)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
