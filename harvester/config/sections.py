@@ -161,6 +161,11 @@ class Run(_Section):
         """``now`` as an aware UTC time; None = take the clock."""
         return _parse_utc(self.now) if self.now else None
 
+    @property
+    def bounded(self) -> bool:
+        """True if it may end before all that is wanted has been looked at."""
+        return any((self.max_time_s, self.max_bytes, self.max_frames, self.max_requests))
+
 
 class Discover(_Section):
     """What is looked for on Twitch."""

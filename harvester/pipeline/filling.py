@@ -166,11 +166,12 @@ class Filling:
         return found
 
     def _commit_pass(self, books: CategoryBooks, scope: str, found: Found) -> OpenPass:
-        """Close the listing of a new pass. If all of it is wanted, what may be gone soon comes first."""
+        """Close the listing of a new pass. If a night does not see all, what may be gone soon comes first."""
         ledger, category, now = self.stage.ledger, books.category, self.clock.start
         pass_id = ledger.new_pass_id()
         plan = partial(plan_visits, pass_id, found.wishes, self.config.sample)
-        visits = plan(tier=lambda source: tier(source, now)) if books.target is None else plan()
+        in_haste = books.target is None and self.config.run.bounded
+        visits = plan(tier=lambda source: tier(source, now)) if in_haste else plan()
         listed = {kind: asdict(entry) for kind, entry in found.listed.items()}
         listing = {"run": self.run_id, "left_out": dict(found.left_out), "listed": listed}
         ledger.commit_pass(

@@ -26,11 +26,12 @@ from harvester.fetch.segments import SegmentReader
 from harvester.model import Category, Codec, Segment, Vod
 from harvester.pipeline.harvest import Outside
 from harvester.pipeline.opening import PLAYLIST_LIMIT_BYTES
-from harvester.pipeline.outside import LEDGER_FILE, reach
+from harvester.pipeline.outside import reach
 from harvester.ports import Decoder, ListingScope
 from harvester.sampling.playlist import parse_media_playlist
 from harvester.sampling.renditions import order_renditions
 from harvester.stats import RequestKind, Traffic
+from harvester.store.layout import LEDGER_FILE
 from harvester.vision.jpeg import encode
 from harvester.vision.phash import phash
 from labels.figures import Judged
