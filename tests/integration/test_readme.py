@@ -127,7 +127,7 @@ def test_the_code_is_laid_out_as_drawn() -> None:
 
 def test_settings_files_and_links_exist() -> None:
     for name in re.findall(
-        r"`(?:\[)?(rights|run|discover|sample|fetch|decode|filter|dedupe|dataset)[\]. ]+(\w+)`", README
+        r"`(?:\[)?(rights|run|discover|sample|fetch|decode|filter|dedupe|dataset|retention)[\]. ]+(\w+)`", README
     ):
         assert name[1] in getattr(Config(), name[0]).model_fields_set | set(
             type(getattr(Config(), name[0])).model_fields
