@@ -19,7 +19,7 @@ from harvester.model import Rank, SourceKind
 from harvester.sampling.plan import Visit
 from harvester.store import columns, metadata, passes
 from harvester.store.dataset import Dataset
-from harvester.store.ledger import SCHEMA_VERSION, Ledger
+from harvester.store.ledger import Ledger
 from harvester.store.metadata import SplitRows
 from harvester.store.overview import overview
 from tests.unit.store.conftest import CELESTE, HADES, batch_of, frame_of, nothing
@@ -100,23 +100,6 @@ def test_what_counts_a_category_a_run_or_a_pass_is_answered_by_an_index(ledger: 
         of_rows = [step for step in steps if re.match(r"(SEARCH|SCAN) outcomes\b", step)]
         assert of_rows
         assert all("COVERING INDEX" in step for step in of_rows), (name, steps)
-
-
-def test_a_ledger_without_the_indexes_gets_them(tmp_path: Path) -> None:
-    old, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
-    schema = (Path(__file__).parents[2] / "data" / "ledger-2.sql").read_text(encoding="utf-8")
-    with closing(sqlite3.connect(old)) as database:
-        database.executescript(schema + ";PRAGMA user_version = 2")
-    Ledger(new).close()
-    Ledger(old).close()
-
-    def made(file: Path) -> set[tuple[str, str]]:
-        with closing(sqlite3.connect(file)) as database:
-            assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-            rows = database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-            return {(name, " ".join(sql.split())) for name, sql in rows}
-
-    assert made(old) == made(new)
 
 
 # -- visits -----------------------------------------------------------------------------------------------
