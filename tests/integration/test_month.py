@@ -1,7 +1,8 @@
 """Thirty nights over a world that changes every day; afterwards the books are held against what there was.
 
 Every day brings VODs and clips, and takes those that are a week old. One broadcast goes on over two nights. One
-night all of Twitch is down, one run is killed, one meets a full disk; a category gets another name.
+night all of Twitch is down, one run is killed, one meets a full disk; a category gets another name, and a broadcaster
+is forgotten.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ MOST = str(NIGHT_FRAMES)
 #: VODs and clips that are there before the first night.
 BACKLOG = 6
 
-OUTAGE, KILLED, FULL, RENAMED, LIVE = 9, 12, 15, 18, 21
+OUTAGE, KILLED, FULL, RENAMED, LIVE, FORGOTTEN = 9, 12, 15, 18, 21, 24
 #: Nights on which nothing new had come: with little in the dataset, and with much.
 QUIET = (6, 27)
 NEW_NAME = "Game 0: Definitive Edition"
@@ -87,6 +88,12 @@ class Story:
             videos.append(replace(self.live, created_at=self.went_live))
         there = tuple(video for video in videos if now - video.created_at < life)
         return World(self.whole.seed, now, tuple(games), self.whole.channels, there, tuple(clips))
+
+    def to_come(self, night: int) -> set[str]:
+        """Ids of the broadcasters of whom there is more after that night."""
+        return {
+            source.channel.id for source in (*self.whole.videos, *self.whole.clips) if self.born[source.id] > night
+        }
 
     @property
     def went_live(self) -> datetime:
@@ -135,6 +142,7 @@ class Month:
     out: Path
     reports: dict[int, dict[str, Any]] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)  # split of each image ever listed, by its name
+    forgotten: str = ""  # id of a broadcaster
 
     def night(self, night: int) -> None:
         """One night, whatever befalls it, and what must hold after any."""
@@ -143,6 +151,19 @@ class Month:
         self.server.faults.clear()
         {OUTAGE: self._outage, KILLED: self._killed, FULL: self._full}.get(night, self._usual)(night)
         self._look()
+        if night == FORGOTTEN:
+            self._forget()
+
+    def _forget(self) -> None:
+        """A broadcaster who has frames, and more to come."""
+        seen = Counter(row["broadcaster_id"] for row in outcomes(self.out) if row["verdict"] == "kept")
+        self.forgotten = max(seen, key=lambda who: (seen[who] * (who in self.story.to_come(FORGOTTEN)), who))
+        assert self.forgotten in self.story.to_come(FORGOTTEN)
+        done = self.commands("forget", "--broadcaster", self.forgotten, "--out", self.out)
+        assert done.code == 0, done.err
+        check_whole(self.out)
+        for split, rows in rows_of(self.out).items():
+            assert not [row for row in rows if row["broadcaster_id"] == self.forgotten], split
 
     def _usual(self, night: int) -> None:
         ended = self.commands(*self.arguments(), **self.settings(night))
@@ -234,13 +255,19 @@ def check_nothing_was_missed(month: Month) -> None:
     become(month.server.world, story.on(NIGHTS, life=timedelta(days=2 * NIGHTS)))
     arguments = [argument for argument in month.arguments(at_once) if argument not in ("--max-frames", MOST)]
     assert month.commands(*arguments, **month.settings(NIGHTS)).code == 0
-    assert given == targets_of(at_once)
+    wanted = targets_of(at_once)
+    out_of_it = {source for source in wanted if source[2] == month.forgotten}
+    assert out_of_it
+    assert not {source for source in given if source[2] == month.forgotten}
+    assert given == Counter({source: n for source, n in wanted.items() if source not in out_of_it})
     assert {row["verdict"] for row in outcomes(month.out)} == {"kept", "dropped"}
 
 
-def targets_of(root: Path) -> Counter[tuple[str, str]]:
-    """How many targets of each source were looked at, by kind and id."""
-    return Counter((row["kind"], row["source_id"]) for row in outcomes(root) if row["measurement"])
+def targets_of(root: Path) -> Counter[tuple[str, str, str]]:
+    """How many targets of each source were looked at, by kind, id and broadcaster."""
+    return Counter(
+        (row["kind"], row["source_id"], row["broadcaster_id"]) for row in outcomes(root) if row["measurement"]
+    )
 
 
 def check_pictures(month: Month) -> None:
