@@ -67,6 +67,9 @@ def overview_text(facts: DatasetOverview, root: Path) -> str:
         for title, counts in told:
             if counts:
                 lines.append(f"    {title}: {_counts(counts)}")
+        times = (("last success", entry.last_success), ("next retry due", entry.next_due))
+        if when := "; ".join(f"{title} {at[:16]} UTC" for title, at in times if at):
+            lines.append(f"    {when}")
         if entry.shortfall is not None:
             lines.append(f"    {entry.shortfall.missing} short of {entry.wanted}: {why_short(entry.shortfall)}")
     lines += [_run_line(run) for run in facts.runs[:RUNS_SHOWN]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -19,7 +19,8 @@ class CategoryOverview:
     """One class: images, by split and source type, from how many broadcasters, and what else was decided of its
     category (``category_id``: its label, if it is the class of all that is no game). ``wanted``: frames that the
     last run with a target wanted of it, None if none had one; ``shortfall``: why there are fewer, None if
-    there are not."""
+    there are not. ``last_success``: end of the last run that went well and worked on it; ``next_due``: when the
+    first of its failures may be tried again (UTC, ISO 8601; "": none)."""
 
     category_id: str
     name: str
@@ -32,6 +33,8 @@ class CategoryOverview:
     removed: dict[str, int] = field(default_factory=dict)
     wanted: int | None = None
     shortfall: Shortfall | None = None
+    last_success: str = ""
+    next_due: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class DatasetOverview:
 def overview(dataset: Dataset, ledger: Ledger, *, max_per_vod: int) -> DatasetOverview:
     """The overview of an open dataset; ``max_per_vod``: targets that one VOD may give."""
     runs = ledger.runs()
-    wanted = wanted_of(runs)
+    wanted, succeeded = wanted_of(runs), _successes(runs)
     splits: Counter[tuple[int, str]] = Counter()
     sources: Counter[tuple[int, str]] = Counter()
     broadcasters: dict[int, set[str]] = {}
@@ -64,6 +67,7 @@ def overview(dataset: Dataset, ledger: Ledger, *, max_per_vod: int) -> DatasetOv
         asked = {id_: wanted[id_] for id_ in sorted(shown[entry.label_id]) if id_ in wanted}
         missing = {id_: n - ledger.kept_count(id_) for id_, n in asked.items()}
         short = [Shortfall.of(ledger, id_, n, max_per_vod) for id_, n in missing.items() if n > 0]
+        due = [ledger.due_again(id_)[1] for id_ in shown[entry.label_id]]
         categories.append(
             CategoryOverview(
                 category_id=entry.category_id or entry.slug,
@@ -77,9 +81,22 @@ def overview(dataset: Dataset, ledger: Ledger, *, max_per_vod: int) -> DatasetOv
                 removed=dict(sorted(removed.items())),
                 wanted=sum(asked.values()) if asked else None,
                 shortfall=reduce(add, short) if short else None,
+                last_success=max((succeeded.get(id_, "") for id_ in shown[entry.label_id]), default=""),
+                next_due=min(filter(None, due), default=""),
             )
         )
     return DatasetOverview(tuple(categories), tuple(runs))
+
+
+def _successes(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """When the last run that exited with 0 ended, by category; ``runs``: the latest first."""
+    ended: dict[str, str] = {}
+    for run in runs:
+        report = run["report"]
+        if isinstance(report, dict) and report.get("exit_code") == 0 and run["ended_at"]:
+            for category_id in report.get("categories", ()):
+                ended.setdefault(category_id, run["ended_at"])
+    return ended
 
 
 def _of(counts: Counter[tuple[int, str]], label_id: int) -> dict[str, int]:
