@@ -408,7 +408,8 @@ class Target:
 class Frame:
     """A kept frame with its provenance: one row of ``metadata.parquet`` (contract) plus, maybe, its pixels.
 
-    ``image``: RGB uint8 (height, width, 3), only filled by :func:`harvester.frames`.
+    ``overlay_boxes``: where overlays of its broadcaster lie, as JSON (:mod:`harvester.store.overlays`); None until
+    enough is known of it. ``image``: RGB uint8 (height, width, 3), only filled by :func:`harvester.frames`.
     """
 
     file_name: str
@@ -435,6 +436,7 @@ class Frame:
     harvester_version: str
     harvested_at: datetime
     url: str
+    overlay_boxes: str | None = None
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

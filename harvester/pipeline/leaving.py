@@ -16,6 +16,7 @@ from harvester.pipeline.publishing import Publisher
 from harvester.store.barrier import leaving
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
+from harvester.store.overlays import overlays_seen
 from harvester.vision.fold import Rules
 
 #: Note of a category that a run was not asked for, and of which frames left all the same.
@@ -34,7 +35,8 @@ class Gate:
     rules: Rules
 
     async def pass_through(self, books: dict[str, CategoryBooks]) -> bool:
-        """Let go what all sightings together show; True if anything left, so that there is room for more.
+        """Let go what all sightings together show; True if anything left, so that there is room for more. What
+        they show of overlays is noted, too.
 
         Not without a dataset: what is handed on does not come back. The committer's thread does it, after all
         that was decided before. Raises MachineError.
@@ -43,9 +45,10 @@ class Gate:
         if dataset is None or barrier is None:
             return False
         reasons = await asyncio.to_thread(leaving, self.ledger, barrier, self.rules)
+        overlays = await asyncio.to_thread(overlays_seen, self.ledger, barrier, reasons)
 
         def commit_leaving() -> None:
-            self.ledger.commit_barrier(barrier, self.run_id, self.clock.now(), reasons)
+            self.ledger.commit_barrier(barrier, self.run_id, self.clock.now(), reasons, overlays)
 
         def let_go() -> None:
             names = self.ledger.files_of(reasons)

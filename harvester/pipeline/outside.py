@@ -69,6 +69,7 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool =
             if names := ledger.leaving():
                 dataset.remove(names, lambda: None, lambda: ledger.commit_left(clock.now()))
             carry_out(dataset, ledger, clock.now())
+            dataset.complete(ledger.overlays())
             lost = not ledger.keeps_any()
             if lost:
                 dataset.withdraw_unlisted()

@@ -111,7 +111,7 @@ class DatasetSink:
             self._ledger.commit(outcomes)
 
     def finish(self) -> None:
-        if not self.dataset.complete():
+        if not self.dataset.complete(self._ledger.overlays()):
             _log.warning("stopped before the newest frames were listed in the metadata: the next run lists them")
 
 

@@ -51,11 +51,16 @@ _AFTER_SCORES = {
     "harvester_version": "string",
     "harvested_at": "utc",
     "url": "string",
+    "overlay_boxes": "string",
 }
 _OWN = (*_BEFORE_SCORES, *_AFTER_SCORES)
 
-#: Own column that may be null, when Twitch does not tell; scores may too, when another filter set wrote the row.
-_NULLABLE = "streamed_at"
+#: Own columns that older versions did not write.
+_LATER = ("overlay_boxes",)
+
+#: Own columns that may be null, when Twitch does not tell, or too little is known; scores may too, when another
+#: filter set wrote the row.
+_NULLABLE = ("streamed_at", *_LATER)
 
 
 @cache
@@ -124,25 +129,25 @@ def _attempted(read: Callable[[], ReadT], path: Path) -> ReadT:
 
 
 def _names_in(file: pq.ParquetFile, path: Path) -> list[str]:
-    """The file's columns: scores of an older filter set may lack, nothing may be unknown."""
+    """The file's columns: those of an older version may lack some, nothing may be unknown."""
     names: list[str] = _attempted(lambda: file.schema_arrow.names, path)
     unknown = [name for name in names if name not in schema().names]
     if unknown:
         what = f"{shown(path)} has columns this version does not know ({printable(', '.join(unknown))})"
         raise ForeignDataset(f"{what}: it was written by a newer version; update harvester")
-    missing = [name for name in _OWN if name not in names]
+    missing = [name for name in _OWN if name not in names and name not in _LATER]
     if missing or len(set(names)) != len(names):
         raise damaged(path, f"columns missing or twice: {', '.join(missing) or 'twice'}")
     return names
 
 
 def _cast(table: pa.Table, columns: Sequence[str], path: Path) -> pa.Table:
-    """``table`` with exactly these columns, in their types; what an older filter set did not score is null."""
+    """``table`` with exactly these columns, in their types; what an older version did not write is null."""
     import pyarrow as pa
 
     for name in set(columns) - set(table.column_names):
-        table = table.append_column(name, pa.nulls(table.num_rows, pa.float64()))
-    own = [name for name in columns if name in _OWN and name != _NULLABLE]
+        table = table.append_column(name, pa.nulls(table.num_rows, schema().field(name).type))
+    own = [name for name in columns if name in _OWN and name not in _NULLABLE]
     if empty := [name for name in own if table.column(name).null_count]:
         raise damaged(path, f"empty fields in {', '.join(empty)}")
     try:

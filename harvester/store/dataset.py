@@ -25,6 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from harvester.errors import ForeignDataset
@@ -116,18 +117,19 @@ class Dataset:
             self._tidy(split for split, change in changes.items() if not change.first)
             self._end(work)
 
-    def complete(self) -> bool:
+    def complete(self, overlays: Mapping[str, str] = MappingProxyType({})) -> bool:
         """List every row that stands beside its metadata; False if ``hurried`` left some to the next run.
 
-        Raises :class:`MachineError` (then recover()).
+        ``overlays``: what rows show then, by broadcaster id. Raises :class:`MachineError` (then recover()).
         """
         self._require_recovered()
         with changing(self.paths.root):
-            if beside := self._beside():
+            other = {split for split, rows in self._rows.items() if rows.shows_other_overlays(overlays)}
+            if stale := other.union(self._beside()):
                 work = self._begin()
                 with suppress(Hurried):
-                    for split in beside:
-                        self._rewrite(split, self._rows[split], work)
+                    for split in sorted(stale):
+                        self._rewrite(split, self._rows[split], work, overlays)
                 self._end(work)
             left = self._beside()
             self._tidy(split for split in SPLITS if split not in left)
@@ -316,10 +318,12 @@ class Dataset:
             self._tidy([split])
             self._rows[split] = left
 
-    def _rewrite(self, split: SplitName, rows: SplitRows, work: Path) -> None:
+    def _rewrite(
+        self, split: SplitName, rows: SplitRows, work: Path, overlays: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Make ``rows`` the split's, all of them in its metadata."""
         path = self.paths.metadata(split)
-        replace_durably(path, rows.encoded(hurried=self.hurried), work)
+        replace_durably(path, rows.encoded(hurried=self.hurried, overlays=overlays), work)
         self._rows[split] = rows.written(path)
         self._tidy([split])
 

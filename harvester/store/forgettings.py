@@ -110,6 +110,8 @@ class Forgettings(Absences):
         condition, arguments = _covered(stone, "source_id")
         doomed = f"(SELECT seq FROM outcomes WHERE {condition})"
         self._database.execute(f"DELETE FROM removals WHERE seq IN {doomed}", arguments)
+        shown = f"(SELECT broadcaster_id FROM outcomes WHERE {condition})"
+        self._database.execute(f"DELETE FROM overlays WHERE broadcaster_id IN {shown}", arguments)
         self._database.execute(
             f"UPDATE outcomes SET near_key = NULL, near_distance = NULL WHERE near_key IN {doomed}", arguments
         )

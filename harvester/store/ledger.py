@@ -25,13 +25,14 @@ from harvester.store.removals import CAPPED_DAY, WITH_SOURCE
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 #: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
 #: one whole part, to be found out about when it is opened again. Version 2 lacked indexes: a row of outcomes is
 #: two pages, so that whatever looks at all of a category, a run or a pass must find its columns in an index.
 #: Version 3 knew no labels: there every part that has been open is what its source was listed as. Of version 4
-#: nothing has left. Version 5 saw no storyboards. Of version 6 nothing was forgotten or too old.
+#: nothing has left. Version 5 saw no storyboards. Of version 6 nothing was forgotten or too old. Version 7 told no
+#: overlays.
 MIGRATIONS = {
     1: """
     ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
@@ -96,6 +97,7 @@ MIGRATIONS = {
         PRIMARY KEY (kind, source_id)
     ) WITHOUT ROWID
     """,
+    7: "CREATE TABLE overlays (broadcaster_id TEXT PRIMARY KEY, boxes TEXT NOT NULL) WITHOUT ROWID",
 }
 
 #: Condition for kept outcomes that an index of names answers: they are those that name a file.

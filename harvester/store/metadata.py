@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from harvester.errors import ForeignDataset
 from harvester.model import Frame
 from harvester.store.columns import ROW_GROUP_ROWS, frame_of, row_of, schema, tables_of
 from harvester.store.layout import shown
+from harvester.store.tables import SAMPLED, among, replaced, smallest, tallied
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,10 +46,6 @@ MAX_CHUNKS = 256
 
 #: Rows turned into frames, or asked about, at a time: 4 MB.
 ROWS_AT_ONCE = 4096
-
-#: Columns of :meth:`SplitRows.samples`, in the order in which rows are sorted for it.
-_SAMPLED = ("label_id", "sha256", "file_name")
-
 
 class Hurried(Exception):
     """There is no time to write all rows of a long split anew: the next run does it."""
@@ -132,13 +130,13 @@ class SplitRows:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        left = [table.filter(pc.invert(_among(table, file_names))) for table in self._tables()]
+        left = [table.filter(pc.invert(among(table, file_names))) for table in self._tables()]
         return SplitRows(pa.concat_tables([schema().empty_table(), *left]), self._labels)
 
     def listed(self, file_names: Collection[str]) -> set[str]:
         """Those of ``file_names`` that have a row."""
         tables = self._tables(["file_name"])
-        return {n for table in tables for n in table.filter(_among(table, file_names)).column(0).to_pylist()}
+        return {n for table in tables for n in table.filter(among(table, file_names)).column(0).to_pylist()}
 
     def files_of(self, values: Mapping[str, Collection[str]]) -> set[str]:
         """Names of the files of the rows that have one of these values in each of these columns."""
@@ -168,16 +166,13 @@ class SplitRows:
 
     def relabelled(self, names: Mapping[int, str]) -> SplitRows:
         """The rows with the label that ``names`` gives their label id; ids it lacks keep theirs."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        ids, table = list(names), self.table
-        place = pc.index_in(table.column("label_id"), pa.array(ids, pa.int64()))
-        fresh = pc.take(pa.array([names[i] for i in ids], pa.string()), place)
-        column = pc.coalesce(fresh, table.column("label"))
-        number = table.schema.get_field_index("label")
-        table = table.set_column(number, schema().field("label"), column)
+        table = replaced(self.table, "label_id", names, "label")
         return SplitRows(table, frozenset((i, names.get(i, label)) for i, label in self._labels))
+
+    def shows_other_overlays(self, overlays: Mapping[str, str]) -> bool:
+        """True if a row's overlays are not those that ``overlays`` gives its broadcaster's id."""
+        shown = self.tally("broadcaster_id", "overlay_boxes") if overlays else ()
+        return any(overlays.get(broadcaster_id, its) != its for broadcaster_id, its in shown)
 
     def counts(self, column: str) -> dict[Any, int]:
         """How many rows have each value of ``column``."""
@@ -187,16 +182,16 @@ class SplitRows:
         """How many rows have each combination of values of ``columns``."""
         total: Counter[tuple[Any, ...]] = Counter()
         for table in self._tables(columns):
-            total.update(_tallied(table))
+            total.update(tallied(table))
         return total
 
     def samples(self, count: int) -> dict[int, list[tuple[str, str]]]:
         """Hash and name of ``count`` files of each label id: those of smallest hash, as good as by chance."""
         import pyarrow as pa
 
-        best = schema().empty_table().select(_SAMPLED)
-        for table in self._tables(_SAMPLED):
-            best = _smallest(pa.concat_tables([best, table]), count)
+        best = schema().empty_table().select(SAMPLED)
+        for table in self._tables(SAMPLED):
+            best = smallest(pa.concat_tables([best, table]), count)
         found: dict[int, list[tuple[str, str]]] = {}
         for row in best.to_pylist():
             found.setdefault(row["label_id"], []).append((row["sha256"], row["file_name"]))
@@ -228,10 +223,17 @@ class SplitRows:
             begun += table.num_rows
         return [names[place] for place in places]
 
-    def encoded(self, first: int = 0, *, hurried: Callable[[], bool] = _never) -> memoryview:
+    def encoded(
+        self,
+        first: int = 0,
+        *,
+        hurried: Callable[[], bool] = _never,
+        overlays: Mapping[str, str] = MappingProxyType({}),
+    ) -> memoryview:
         """The rows from number ``first`` on as a Parquet file; ``first``: 0, or one that is not in the file.
 
-        Without dictionaries, which zstd does not need: a third less time, an eighth fewer bytes.
+        ``overlays``: what rows show from now on, by their broadcaster's id; others keep what they have. Without
+        dictionaries, but for these: zstd does not need them, a third less time, an eighth fewer bytes.
         Raises :class:`Hurried` if ``hurried`` says so between two row groups of all rows, and there is a file
         already, beside which the new ones can stand.
         """
@@ -241,11 +243,12 @@ class SplitRows:
         may_wait = self.in_file and not first
         tables = self._tables() if not first else [self._more.slice(first - self.in_file)]
         sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, schema(), compression="zstd", use_dictionary=False) as writer:
+        with pq.ParquetWriter(sink, schema(), compression="zstd", use_dictionary=["overlay_boxes"]) as writer:
             for number, table in enumerate(_regrouped(tables)):
                 if number and may_wait and hurried():
                     raise Hurried
-                writer.write_table(table)
+                shown = replaced(table, "broadcaster_id", overlays, "overlay_boxes") if overlays else table
+                writer.write_table(shown)
         return memoryview(sink.getvalue())
 
     def frames(self, unless: Callable[[Collection[str]], set[str]] | None = None) -> Iterator[Frame]:
@@ -282,13 +285,6 @@ def files_beside(path: Path) -> list[Path]:
     return sorted(path.parent.glob(".metadata-*.parquet"))
 
 
-def _among(table: pa.Table, file_names: Collection[str]) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.is_in(table.column("file_name"), pa.array(list(file_names), pa.string()))
-
-
 def _places(values: Sequence[str]) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Each of the values, and the places where it stands."""
     each, which = np.unique(np.array(values), return_inverse=True)
@@ -296,24 +292,8 @@ def _places(values: Sequence[str]) -> Iterator[tuple[str, NDArray[np.int64]]]:
     yield from zip(map(str, each), np.split(order, np.cumsum(np.bincount(which))[:-1]), strict=True)
 
 
-def _tallied(table: pa.Table) -> dict[tuple[Any, ...], int]:
-    groups = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
-    values = zip(*(groups.column(name).to_pylist() for name in table.column_names), strict=True)
-    return dict(zip(values, groups.column("count_all").to_pylist(), strict=True))
-
-
 def _labels_of(table: pa.Table) -> set[tuple[int, str]]:
-    return {(label_id, label) for label_id, label in _tallied(table.select(["label_id", "label"]))}
-
-
-def _smallest(table: pa.Table, count: int) -> pa.Table:
-    """The rows that are not beyond the first ``count`` of their label, in the order of their hashes."""
-    import pyarrow.compute as pc
-
-    table = table.take(pc.sort_indices(table, [(name, "ascending") for name in _SAMPLED]))
-    labels = table.column("label_id").to_numpy()
-    starts = np.searchsorted(labels, labels)  # where the label of each row begins
-    return table.filter(np.arange(len(labels)) - starts < count)
+    return {(label_id, label) for label_id, label in tallied(table.select(["label_id", "label"]))}
 
 
 def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -215,8 +216,18 @@ class Removals(Passes):
     def _next_barrier(self) -> int:
         return 1 + int(self._database.one("SELECT max(number) FROM barriers") or 0)
 
-    def commit_barrier(self, barrier: Barrier, run_id: str, now: datetime, reasons: Mapping[int, str]) -> None:
-        """Commit a barrier; the images of the decisions in ``reasons`` are leaving from now on."""
+    def commit_barrier(
+        self,
+        barrier: Barrier,
+        run_id: str,
+        now: datetime,
+        reasons: Mapping[int, str],
+        overlays: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Commit a barrier; the images of the decisions in ``reasons`` are leaving from now on.
+
+        ``overlays``: those that it found, by broadcaster id.
+        """
         with self._database.transaction():
             self._database.execute(
                 "INSERT INTO barriers VALUES (?, ?, ?, ?, ?)",
@@ -227,6 +238,11 @@ class Removals(Passes):
                 " SELECT seq, ?2, category_id, ?3 FROM outcomes WHERE seq = ?1",
                 [(seq, barrier.number, reason) for seq, reason in sorted(reasons.items())],
             )
+            self._database.executemany("INSERT OR REPLACE INTO overlays VALUES (?, ?)", sorted(overlays.items()))
+
+    def overlays(self) -> dict[str, str]:
+        """Overlays of broadcasters (:func:`harvester.store.overlays.overlays_seen`) by their ids."""
+        return dict(self._database.rows("SELECT broadcaster_id, boxes FROM overlays"))
 
     def commit_left(self, now: datetime) -> None:
         """The images of all that was leaving are gone."""

@@ -1,4 +1,4 @@
--- Schema 7 of the ledger (store/ledger.py).
+-- Schema 8 of the ledger (store/ledger.py).
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
     rules TEXT NOT NULL, report TEXT
@@ -72,3 +72,4 @@ CREATE TABLE absences (
     kind TEXT NOT NULL, source_id TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL,
     PRIMARY KEY (kind, source_id)
 ) WITHOUT ROWID;
+CREATE TABLE overlays (broadcaster_id TEXT PRIMARY KEY, boxes TEXT NOT NULL) WITHOUT ROWID;
