@@ -30,9 +30,19 @@ from numpy.typing import NDArray
 
 from harvester.errors import ForeignDataset
 from harvester.model import Frame
-from harvester.store.columns import ROW_GROUP_ROWS, frame_of, row_of, schema, tables_of
+from harvester.store.columns import (
+    ROW_GROUP_ROWS,
+    SAMPLED,
+    among,
+    frame_of,
+    replaced,
+    row_of,
+    schema,
+    smallest,
+    tables_of,
+    tallied,
+)
 from harvester.store.layout import shown
-from harvester.store.tables import SAMPLED, among, replaced, smallest, tallied
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +56,7 @@ MAX_CHUNKS = 256
 
 #: Rows turned into frames, or asked about, at a time: 4 MB.
 ROWS_AT_ONCE = 4096
+
 
 class Hurried(Exception):
     """There is no time to write all rows of a long split anew: the next run does it."""
