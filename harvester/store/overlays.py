@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from harvester.store.ledger import Ledger
 from harvester.store.removals import Barrier, Sighting
+from harvester.vision.activity import Activity
 from harvester.vision.measure import unpack
-from harvester.vision.overlay import Activity, Evidence, overlays
+from harvester.vision.overlay import Evidence, overlays
 
 #: Pictures of a broadcaster that are looked at, spread evenly over its sources: 0.1 ms each.
 PICTURES = 256

@@ -13,7 +13,7 @@ same and as still, or as cut off from the rest, is the game's. *Where there are 
 panels of a game count as overlay*: a box says how many others it was compared with.
 
 Measured on overlays that were drawn (cameras with a moving head, chats, borders, logos, bars; alone and in pairs)
-over the games of the shared footage, zoomed to other places so as to make 24 to 36 moments of 3 pictures, with three
+over recordings of free games, zoomed to other places so as to make 24 to 36 moments of 3 pictures, with three
 other broadcasters of the game that have overlays of their own. "Found": half of its area is; "right": half of the
 box lies on overlay. All was set on the first half of the games; the second one had no part in it.
 
@@ -26,8 +26,8 @@ Teeworlds, SuperTux, Minetest         0.91 of 54      0.81 of 99      136 of 136
 the second half, no others            0.85 of 54      0.86 of 99      129 of 129      0.86, 0.95
 ====================================  ==============  ==============  ==============  ====================
 
-Of panels that were drawn at all broadcasters of a game, a still and a changing one for each of 12 worlds, all 24 are
-told without others, 6 with one (whose own overlay hides some), one with two, none with three.
+Of panels that were drawn at all broadcasters of a game, a still and a changing one for each of 12 worlds, all 24
+are told without others, 6 with one (whose own overlay hides some), one with two, none with three.
 
 Where a game has no links between neighbours (Chromium B.S.U., a black sky with some ships) no moving overlay is
 told. Missed are also borders thinner than a tile, small cameras over busy games, and overlays side by side.
@@ -37,27 +37,23 @@ a tile or so, those of a moving one to half a tile, and up to two tiles where it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.model import TILE_COLS, TILE_ROWS, Measurement
-from harvester.vision.measure import tile_pixels
+from harvester.model import TILE_COLS, TILE_ROWS
+from harvester.vision.activity import Activity
 
 Kind = Literal["static", "moving"]
 
-#: Nothing is told by fewer pictures, sources and moments (a moment: a minute of a source, or a clip) than these:
-#: on the recordings as they are (2 or 3 sources, as many minutes, 54 to 60 pictures) a fifth of the boxes was wrong.
+#: Nothing is told by fewer pictures, sources and moments (a moment: a minute of a source, or a clip) than these.
+#: Of half as many moments 98 of 100 boxes were right; of 2 or 3 recordings of half a minute, as they are, 4 of 5.
 MIN_PICTURES, MIN_SOURCES, MIN_MOMENTS = 48, 3, 24
 
-#: A static tile changes by at most so many levels (standard deviation; coding alone makes 0.2 to 0.9 of them) ...
-STATIC_LEVELS = 2.0
-#: ... and by at most this share of the median: where half of the picture is still, the game may be.
-STATIC_SHARE = 0.2
 #: Tiles of the smallest static box: coded sky and fog of a game make single ones.
 MIN_TILES = 3
 #: A tile beside a static box belongs to it in part, if it changes less than the next one by at least this share.
@@ -118,83 +114,6 @@ class Evidence:
     @property
     def is_enough(self) -> bool:
         return self.pictures >= MIN_PICTURES and self.sources >= MIN_SOURCES and self.moments >= MIN_MOMENTS
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Activity:
-    """How the tiles of some pictures change, whatever the pictures' order.
-
-    ``mean``, ``texture``: of the tiles' means and deviations (levels); ``change``: standard deviation of both
-    together; all (18, 32). ``across`` (18, 30), ``down`` (16, 32): correlation of the means of tiles two apart, so
-    that a tile that a side goes through is left out; 0 for what does not change.
-    """
-
-    mean: _Floats
-    texture: _Floats
-    change: _Floats
-    across: _Floats
-    down: _Floats
-
-    @classmethod
-    def of(cls, pictures: Iterable[Measurement]) -> Self:
-        """Of at least one picture, one at a time in memory. Sums are of integers: their order does not show."""
-        sums = _Sums()
-        for picture in pictures:
-            sums.add(picture)
-        n = sums.count
-        change = np.sqrt(sums.spread + n * sums.texture_squares - sums.textures**2) / n
-        return cls(sums.sums / n, sums.textures / n, change, sums.links(1), sums.links(0))
-
-    @property
-    def static(self) -> _Mask:
-        """Tiles that hardly change while most do: (18, 32)."""
-        limit = min(STATIC_LEVELS, STATIC_SHARE * float(np.median(self.change)))
-        return np.asarray((self.change <= limit) & (limit > 0))
-
-    @property
-    def link(self) -> float:
-        """How much tiles two apart change together (median of the correlations)."""
-        return float(np.median(np.concatenate([self.across.ravel(), self.down.ravel()])))
-
-
-class _Sums:
-    """Integer sums over pictures; products are of tiles two apart, down (0) and across (1)."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums, self.squares, self.textures, self.texture_squares = (_tiles() for _ in range(4))
-        self.products = (_tiles()[2:], _tiles()[:, 2:])
-
-    def add(self, picture: Measurement) -> None:
-        pixels = np.maximum(1, tile_pixels(picture.height, picture.width))
-        means = picture.tile_sums // pixels
-        variances = (pixels * picture.tile_squares - picture.tile_sums**2) // pixels**2
-        deviations = np.sqrt(variances).astype(np.int64)
-        self.count += 1
-        self.sums += means
-        self.squares += means**2
-        self.textures += deviations
-        self.texture_squares += deviations**2
-        self.products[0][:] += means[2:] * means[:-2]
-        self.products[1][:] += means[:, 2:] * means[:, :-2]
-
-    @property
-    def spread(self) -> _Ints:
-        """Variance of the tiles' means, times the count squared."""
-        return np.asarray(self.count * self.squares - self.sums**2)
-
-    def links(self, axis: Literal[0, 1]) -> _Floats:
-        """Correlations along an axis; a level of variance is added to each, so that stillness is no link."""
-        ahead, behind = np.index_exp[2:], np.index_exp[:-2]
-        if axis:
-            ahead, behind = (slice(None), *ahead), (slice(None), *behind)
-        common = self.count * self.products[axis] - self.sums[ahead] * self.sums[behind]
-        spread = (self.spread + self.count**2).astype(np.float64)
-        return np.asarray(common / np.sqrt(spread[ahead] * spread[behind]))
-
-
-def _tiles() -> _Ints:
-    return np.zeros((TILE_ROWS, TILE_COLS), np.int64)
 
 
 def overlays(mine: Activity, others: Sequence[Activity]) -> tuple[Box, ...]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.sandbox import SandboxServer
-from harvester.vision import overlay
+from harvester.vision import activity, overlay
 from tests.integration.commands import Commands
 from tests.integration.test_labels import EVERY_SEGMENT
 from tests.integration.test_leaving import FIRST, SECOND, world_of
@@ -24,8 +24,8 @@ WORDS = ("--category", "Teeworlds", "--frames", "8")
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little footage is enough, and what changes less than the other half of the picture does is an overlay."""
-    monkeypatch.setattr(overlay, "STATIC_LEVELS", 255.0)
-    monkeypatch.setattr(overlay, "STATIC_SHARE", 1.0)
+    monkeypatch.setattr(activity, "STATIC_LEVELS", 255.0)
+    monkeypatch.setattr(activity, "STATIC_SHARE", 1.0)
     monkeypatch.setattr(overlay, "MIN_PICTURES", 8)
     monkeypatch.setattr(overlay, "MIN_SOURCES", 1)
     monkeypatch.setattr(overlay, "MIN_MOMENTS", 1)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from harvester.model import Measurement
+from harvester.vision.activity import Activity
 from harvester.vision.measure import measure
-from harvester.vision.overlay import MIN_MOMENTS, MIN_PICTURES, MIN_SOURCES, Activity, Box, Evidence, overlays
+from harvester.vision.overlay import MIN_MOMENTS, MIN_PICTURES, MIN_SOURCES, Box, Evidence, overlays
 from tests.unit.vision.conftest import gray_picture
 
 HEIGHT, WIDTH = 90, 160
