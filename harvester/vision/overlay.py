@@ -64,20 +64,13 @@ OTHERS_SHARE = 0.25
 #: Another broadcaster's tile looks the same if means and deviations differ by at most so many levels.
 SAME_LEVELS = 4.0
 
-#: Tiles two apart of a game whose pictures tell moving overlays are correlated so much at least (median; games of
-#: the footage 0.6 to 0.95, Chromium B.S.U. 0.1).
-LINKED = 0.4
-#: How much of the link outside a side (at most the median) must be missing across it is told by this share of it,
-#: less what is left across, ...
+#: A side is told by this share of the link outside it (at most the median of all), less the link across it, ...
 LOCAL = 0.7
-#: ... which must be so much on average along every side (1.0: linked outside, not at all across), ...
+#: ... which must be so much on average along every side: so the median must be 0.36 at least (the games of the
+#: recordings 0.6 to 0.95, Chromium B.S.U. 0.1), ...
 GAIN = 0.25
-#: ... if there is but one side inside the picture, as of a chat of full height, so much ...
+#: ... or so much if there is but one side inside the picture, as of a chat of full height.
 LONE_GAIN = 0.4
-#: ... and more than this at most places of it ...
-PLACE_GAIN = GAIN / 3
-#: ... namely at such a share of them.
-PLACES = 0.75
 #: Largest share of the picture that a moving box takes; beyond, it may as well be the game in its frame.
 MAX_AREA = 0.3
 #: Least share of the tiles in a moving box that are not static.
@@ -230,29 +223,25 @@ class _Frames(NamedTuple):
 
 
 class _Cuts(NamedTuple):
-    """How frames are cut off from what is outside: ``total``, summed up along the sides; ``least``, the mean of
-    the side that is least (inf: no side); ``places``, whether each side is cut nearly everywhere; ``sides``."""
+    """How frames are cut off from what is outside: ``total``, summed up along the sides; ``least``, the mean along
+    the side that is least; ``sides``, how many are inside the picture."""
 
     total: _Floats
     least: _Floats
-    places: _Mask
     sides: _Ints
 
 
 def _moving(mine: Activity, others: Sequence[Activity]) -> Iterator[_Frames]:
     """Frames of what moves on its own, and not so at enough others, one by one; the clearest first, none over
     another."""
-    if mine.link < LINKED:
-        return
-    linked = [other for other in others if other.link >= LINKED]
     taken = np.zeros((TILE_ROWS, TILE_COLS), np.bool_)
     for frame in _cut_off(mine):
         top, bottom, left, right = (int(side[0]) for side in frame)
         if taken[top + 1 : bottom, left + 1 : right].any():
             continue
         taken[max(0, top) : bottom + 1, max(0, left) : right + 1] = True
-        cut = sum(float(_cuts(other, frame).least[0]) >= GAIN / 2 for other in linked)
-        if not linked or cut < OTHERS_SHARE * len(linked):
+        cut = sum(float(_cuts(other, frame).least[0]) >= GAIN / 2 for other in others)
+        if not others or cut < OTHERS_SHARE * len(others):
             yield frame
 
 
@@ -267,7 +256,7 @@ def _cut_off(mine: Activity) -> Iterator[_Frames]:
         - alive[frames.bottom, frames.left + 1]
         + alive[frames.top + 1, frames.left + 1]
     )
-    clear = cuts.places & (cuts.least >= np.where(cuts.sides > 1, GAIN, LONE_GAIN))
+    clear = cuts.least >= np.where(cuts.sides > 1, GAIN, LONE_GAIN)
     found = np.flatnonzero(clear & (inside >= ALIVE_SHARE * frames.areas))
     for number in found[np.argsort(-cuts.total[found], kind="stable")].tolist():
         yield frames.some(np.array([number]))
@@ -295,12 +284,11 @@ def _cuts(activity: Activity, frames: _Frames) -> _Cuts:
         _along(_gains(down, activity.link), frames.top, *cols),
         _along(_gains(down[::-1], activity.link)[::-1], frames.bottom, *cols),
     ]
-    means, shares, lengths = (np.array(column) for column in zip(*each, strict=True))
+    means, lengths = (np.array(column) for column in zip(*each, strict=True))
     inside = lengths > 0
     return _Cuts(
-        total=np.where(inside, means * lengths, 0).sum(axis=0),
+        total=(means * lengths).sum(axis=0),
         least=np.where(inside, means, np.inf).min(axis=0),
-        places=np.asarray((np.where(inside, shares, 1) >= PLACES).all(axis=0) & inside.any(axis=0)),
         sides=np.asarray(inside.sum(axis=0)),
     )
 
@@ -315,19 +303,14 @@ def _gains(links: _Floats, typical: float) -> _Floats:
     return gains
 
 
-def _along(gains: _Floats, at: _Ints, before: _Ints, behind: _Ints) -> tuple[_Floats, _Floats, _Ints]:
-    """Mean gain, share of places with some, and length of sides in tile ``at``, between the tiles ``before`` and
-    ``behind``; length 0 where the side is the picture's own."""
+def _along(gains: _Floats, at: _Ints, before: _Ints, behind: _Ints) -> tuple[_Floats, _Ints]:
+    """Mean gain and length of sides in tile ``at``, between the tiles ``before`` and ``behind``; length 0 where the
+    side is the picture's own."""
     inside = (at >= 0) & (at < len(gains))
-    row = np.where(inside, at, 0)
-    lengths = behind - before - 1
-
-    def mean(values: _Floats) -> _Floats:
-        summed = np.zeros((values.shape[0], values.shape[1] + 1))
-        summed[:, 1:] = values.cumsum(axis=1)
-        return np.asarray((summed[row, behind] - summed[row, before + 1]) / lengths)
-
-    return mean(gains), mean((gains > PLACE_GAIN).astype(np.float64)), np.where(inside, lengths, 0)
+    line, lengths = np.where(inside, at, 0), behind - before - 1
+    summed = np.zeros((gains.shape[0], gains.shape[1] + 1))
+    summed[:, 1:] = gains.cumsum(axis=1)
+    return (summed[line, behind] - summed[line, before + 1]) / lengths, np.where(inside, lengths, 0)
 
 
 def _moving_box(frame: _Frames) -> Box:

@@ -77,6 +77,17 @@ def border(luma: Luma, rng: np.random.Generator) -> None:
     luma[:] = pattern
 
 
+def checks(level: int, depth: int) -> Overlay:
+    """A logo of fine checks: a flat one has less texture than a game's tile has on average."""
+    top, bottom, left, right = LOGO
+    rows, cols = np.mgrid[top:bottom, left:right]
+
+    def draw(luma: Luma, rng: np.random.Generator) -> None:
+        luma[top:bottom, left:right] = level + depth * ((rows + cols) % 2)
+
+    return draw
+
+
 def pictures(*drawn: Overlay, seed: int = 0, count: int = PICTURES) -> list[Measurement]:
     rng = np.random.default_rng(seed)
     measured = []
@@ -138,7 +149,15 @@ def test_a_border_is_four_boxes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drawn", "where"), [(camera(), CAMERA), (camera((25, 60, 60, 105)), (25, 60, 60, 105)), (chat(), CHAT)]
+    ("drawn", "where"),
+    [
+        (camera(), CAMERA),
+        (camera((25, 60, 60, 105)), (25, 60, 60, 105)),
+        (chat(), CHAT),
+        (chat((0, 90, 0, 40)), (0, 90, 0, 40)),
+        (chat((25, 60, 60, 105)), (25, 60, 60, 105)),
+        (camera((0, 35, 110, 160)), (0, 35, 110, 160)),
+    ],
 )
 def test_what_moves_on_its_own_is_a_moving_box(drawn: Overlay, where: tuple[int, int, int, int]) -> None:
     (box,) = overlays(activity(drawn), [activity(seed=1)])
@@ -163,14 +182,16 @@ def test_few_of_many_others_may_show_the_same() -> None:
     assert len(overlays(mine, [like_mine, *[activity(seed=2)] * 4])) == 1
 
 
-def test_another_logo_at_the_same_place_is_no_panel_of_the_game() -> None:
-    brighter = still((5, 20, 120, 155), seed=1)
+@pytest.mark.parametrize("other", [(80, 5), (48, 25)])
+def test_another_logo_at_the_same_place_is_no_panel_of_the_game(other: tuple[int, int]) -> None:
+    """Lighter, or of as much light and coarser."""
+    (box,) = overlays(activity(checks(58, 5)), [activity(checks(*other), seed=1)] * 3)
+    assert_at(box, "static", LOGO, 0.002)
 
-    def lit(luma: Luma, rng: np.random.Generator) -> None:
-        brighter(luma, rng)
-        luma[5:20, 120:155] = luma[5:20, 120:155] // 2
 
-    assert len(overlays(activity(still(LOGO)), [activity(lit, seed=1)] * 3)) == 1
+def test_a_game_that_is_grey_on_average_is_no_grey_logo() -> None:
+    (box,) = overlays(activity(checks(127, 5)), [activity(seed=seed) for seed in (1, 2, 3)])
+    assert_at(box, "static", LOGO, 0.002)
 
 
 def test_where_half_of_the_picture_is_still_nothing_static_is_told() -> None:
@@ -180,9 +201,12 @@ def test_where_half_of_the_picture_is_still_nothing_static_is_told() -> None:
 
 
 def test_a_window_on_a_game_is_no_overlay() -> None:
-    """What is cut off all round, but most of the picture, is the game in its frame."""
-    boxes = overlays(activity(chat((0, 90, 0, 70))), [])
-    assert boxes == ()
+    """What is cut off from the rest, but a large part of the picture, may be the game itself."""
+
+    def window(luma: Luma, rng: np.random.Generator) -> None:
+        luma[15:75, 30:130] = cv2.resize(scene(rng), (100, 60))
+
+    assert overlays(activity(window), []) == ()
 
 
 def test_small_pictures_have_tiles_without_pixels() -> None:
