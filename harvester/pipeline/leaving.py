@@ -16,6 +16,7 @@ from harvester.pipeline.publishing import Publisher
 from harvester.store.barrier import leaving
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
+from harvester.store.metadata import Hurried
 from harvester.store.overlays import overlays_seen
 from harvester.vision.fold import Rules
 
@@ -45,7 +46,10 @@ class Gate:
         if dataset is None or barrier is None:
             return False
         reasons = await asyncio.to_thread(leaving, self.ledger, barrier, self.rules)
-        overlays = await asyncio.to_thread(overlays_seen, self.ledger, barrier, reasons)
+        try:
+            overlays = await asyncio.to_thread(overlays_seen, self.ledger, barrier, reasons, dataset.hurried)
+        except Hurried:
+            return False  # the barrier is the next run's
 
         def commit_leaving() -> None:
             self.ledger.commit_barrier(barrier, self.run_id, self.clock.now(), reasons, overlays)

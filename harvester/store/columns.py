@@ -123,6 +123,14 @@ def tables_of(path: Path, columns: Sequence[str] | None = None, *, whole: bool =
         raise machine_error(error, path) from None
 
 
+def lacks_columns(path: Path) -> bool:
+    """True if an older version wrote the file."""
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as source:
+        return len(_names_in(_attempted(lambda: pq.ParquetFile(source), path), path)) < len(schema().names)
+
+
 def _attempted(read: Callable[[], ReadT], path: Path) -> ReadT:
     """What pyarrow reads of the footer, the names, the pages; it has many ways to say that they are no good."""
     import pyarrow as pa
@@ -184,7 +192,7 @@ def tallied(table: pa.Table) -> dict[tuple[Any, ...], int]:
     return dict(zip(values, groups.column("count_all").to_pylist(), strict=True))
 
 
-def replaced(table: pa.Table, key: str, values: Mapping[Any, str], column: str) -> pa.Table:
+def replaced(table: pa.Table, key: str, values: Mapping[Any, str | None], column: str) -> pa.Table:
     """``table`` with ``column`` as ``values`` has it for each row's ``key``; unchanged where it lacks that."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -192,8 +200,8 @@ def replaced(table: pa.Table, key: str, values: Mapping[Any, str], column: str) 
     keys = list(values)
     place = pc.index_in(table.column(key), pa.array(keys, schema().field(key).type))
     fresh = pc.take(pa.array([values[each] for each in keys], pa.string()), place)
-    number = table.schema.get_field_index(column)
-    return table.set_column(number, schema().field(column), pc.coalesce(fresh, table.column(column)))
+    column_now = pc.if_else(pc.is_valid(place), fresh, table.column(column))
+    return table.set_column(table.schema.get_field_index(column), schema().field(column), column_now)
 
 
 def smallest(table: pa.Table, count: int) -> pa.Table:

@@ -117,14 +117,15 @@ class Dataset:
             self._tidy(split for split, change in changes.items() if not change.first)
             self._end(work)
 
-    def complete(self, overlays: Mapping[str, str] = MappingProxyType({})) -> bool:
+    def complete(self, overlays: Mapping[str, str | None] = MappingProxyType({})) -> bool:
         """List every row that stands beside its metadata; False if ``hurried`` left some to the next run.
 
-        ``overlays``: what rows show then, by broadcaster id. Raises :class:`MachineError` (then recover()).
+        ``overlays``: what rows show then, by broadcaster id. Files get the columns they lack. Raises
+        :class:`MachineError` (then recover()).
         """
         self._require_recovered()
         with changing(self.paths.root):
-            other = {split for split, rows in self._rows.items() if rows.shows_other_overlays(overlays)}
+            other = {split for split, rows in self._rows.items() if rows.is_stale(overlays)}
             if stale := other.union(self._beside()):
                 work = self._begin()
                 with suppress(Hurried):
@@ -319,7 +320,11 @@ class Dataset:
             self._rows[split] = left
 
     def _rewrite(
-        self, split: SplitName, rows: SplitRows, work: Path, overlays: Mapping[str, str] = MappingProxyType({})
+        self,
+        split: SplitName,
+        rows: SplitRows,
+        work: Path,
+        overlays: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
         """Make ``rows`` the split's, all of them in its metadata."""
         path = self.paths.metadata(split)

@@ -9,6 +9,7 @@ is not noted as done (:func:`carry_out`). Every step can be repeated::
     classes     of a category the names and the slug; its label id stays
     ledger      decisions, sources, plans, measurements, mentions: one transaction a tombstone; then the file is
                 written anew, for deleted rows leave their bytes behind
+    overlays    rows of broadcasters of whom something was forgotten show none, until they are looked at again
     done        the ledger notes the tombstone as carried out
 
 A dataset that has lost its ledger, or got an older one back, has its tombstones carried out once more.
@@ -70,6 +71,7 @@ def carry_out(dataset: Dataset, ledger: Ledger, now: datetime) -> bool:
     for stone in stones:
         ledger.erase(stone)
     ledger.cleanse()
+    dataset.complete(ledger.overlays())
     ledger.commit_forgotten(stones, now)
     return True
 

@@ -111,11 +111,15 @@ class Forgettings(Absences):
         doomed = f"(SELECT seq FROM outcomes WHERE {condition})"
         self._database.execute(f"DELETE FROM removals WHERE seq IN {doomed}", arguments)
         shown = f"(SELECT broadcaster_id FROM outcomes WHERE {condition})"
-        self._database.execute(f"DELETE FROM overlays WHERE broadcaster_id IN {shown}", arguments)
+        self._database.execute(f"UPDATE overlays SET boxes = NULL WHERE broadcaster_id IN {shown}", arguments)
         self._database.execute(
             f"UPDATE outcomes SET near_key = NULL, near_distance = NULL WHERE near_key IN {doomed}", arguments
         )
         self._database.execute(f"DELETE FROM outcomes WHERE {condition}", arguments)
+        self._database.execute(
+            "DELETE FROM overlays WHERE boxes IS NULL AND NOT EXISTS (SELECT 1 FROM outcomes o"
+            " WHERE o.phash IS NOT NULL AND o.broadcaster_id = overlays.broadcaster_id)"
+        )
 
     def _erase_sources(self, stone: Tombstone, sources: Collection[SourceKey]) -> None:
         keys = (json.dumps(sources),)

@@ -97,7 +97,7 @@ MIGRATIONS = {
         PRIMARY KEY (kind, source_id)
     ) WITHOUT ROWID
     """,
-    7: "CREATE TABLE overlays (broadcaster_id TEXT PRIMARY KEY, boxes TEXT NOT NULL) WITHOUT ROWID",
+    7: "CREATE TABLE overlays (broadcaster_id TEXT PRIMARY KEY, boxes TEXT) WITHOUT ROWID",
 }
 
 #: Condition for kept outcomes that an index of names answers: they are those that name a file.

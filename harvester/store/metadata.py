@@ -35,6 +35,7 @@ from harvester.store.columns import (
     SAMPLED,
     among,
     frame_of,
+    lacks_columns,
     replaced,
     row_of,
     schema,
@@ -59,7 +60,7 @@ ROWS_AT_ONCE = 4096
 
 
 class Hurried(Exception):
-    """There is no time to write all rows of a long split anew: the next run does it."""
+    """There is no time for what the next run can do as well, as writing all rows of a long split anew."""
 
 
 def _never() -> bool:
@@ -111,7 +112,7 @@ class SplitRows:
 
     @property
     def table(self) -> pa.Table:
-        """All rows in memory: 390 bytes each."""
+        """All rows in memory: 390 bytes each, and 120 for each box of its overlays."""
         import pyarrow as pa
 
         return pa.concat_tables(self._tables()) if self.in_file else self._more
@@ -180,8 +181,11 @@ class SplitRows:
         table = replaced(self.table, "label_id", names, "label")
         return SplitRows(table, frozenset((i, names.get(i, label)) for i, label in self._labels))
 
-    def shows_other_overlays(self, overlays: Mapping[str, str]) -> bool:
-        """True if a row's overlays are not those that ``overlays`` gives its broadcaster's id."""
+    def is_stale(self, overlays: Mapping[str, str | None]) -> bool:
+        """True if the file lacks columns, which readers want in all splits or in none, or a row's overlays are not
+        those that ``overlays`` gives its broadcaster's id."""
+        if self._path is not None and self.in_file and lacks_columns(self._path):
+            return True
         shown = self.tally("broadcaster_id", "overlay_boxes") if overlays else ()
         return any(overlays.get(broadcaster_id, its) != its for broadcaster_id, its in shown)
 
@@ -239,7 +243,7 @@ class SplitRows:
         first: int = 0,
         *,
         hurried: Callable[[], bool] = _never,
-        overlays: Mapping[str, str] = MappingProxyType({}),
+        overlays: Mapping[str, str | None] = MappingProxyType({}),
     ) -> memoryview:
         """The rows from number ``first`` on as a Parquet file; ``first``: 0, or one that is not in the file.
 

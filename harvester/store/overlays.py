@@ -1,19 +1,20 @@
 """The overlays of broadcasters, as a barrier finds them: a function of committed rows, like what leaves.
 
-They are found anew for the broadcasters of whom something new was seen, and go into the ledger with their barrier;
-the metadata shows them from the end of the run on.
+They are found anew for the broadcasters of whom something new was seen or something has left, and go into the
+ledger with their barrier; the metadata shows them from the end of the run on.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import NamedTuple
 
 from harvester.store.ledger import Ledger
+from harvester.store.metadata import Hurried
 from harvester.store.removals import Barrier, Sighting
 from harvester.vision.activity import Activity
 from harvester.vision.measure import unpack
@@ -38,16 +39,25 @@ class _Shown(NamedTuple):
     activity: Activity
 
 
-def overlays_seen(ledger: Ledger, barrier: Barrier, leaving: Collection[int]) -> dict[str, str]:
-    """Overlays of the broadcasters seen at a barrier, by their ids; none of whom too little is known.
+def overlays_seen(
+    ledger: Ledger, barrier: Barrier, leaving: Collection[int], hurried: Callable[[], bool] = lambda: False
+) -> dict[str, str | None]:
+    """Overlays of the broadcasters that a barrier has to look at, by their ids; None: too little is known.
 
     ``leaving``: decisions (seq) whose images leave at it. Overlays are a JSON list of objects: ``kind``, ``left``,
     ``top``, ``right``, ``bottom`` (:class:`harvester.vision.overlay.Box`), and the evidence: ``pictures`` and
     ``sources`` they were found in, ``others``: broadcasters of the game they were compared with.
+
+    Raises :class:`Hurried` if ``hurried`` says so between two broadcasters: each takes some 50 ms.
     """
     look = _Look(ledger, barrier, leaving)
-    found = {seen: look.overlays_of(seen) for seen in ledger.broadcasters_seen(barrier)}
-    return {broadcaster_id: text for broadcaster_id, text in found.items() if text is not None}
+    asked = {*ledger.broadcasters_seen(barrier), *ledger.overlays_in_doubt(barrier.number, leaving)}
+    found: dict[str, str | None] = {}
+    for broadcaster_id in sorted(asked):
+        if hurried():
+            raise Hurried
+        found[broadcaster_id] = look.overlays_of(broadcaster_id)
+    return found
 
 
 class _Look:

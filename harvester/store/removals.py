@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from harvester.model import SourceKind
 from harvester.sampling.labels import confidence
-from harvester.store.passes import Passes
+from harvester.store.boxes import Boxes
 from harvester.store.records import labels_from
 from harvester.vision.caps import Origin, Tally
 
@@ -65,7 +65,7 @@ class Sighting(NamedTuple):
     offset_s: float | None
 
 
-class Removals(Passes):
+class Removals(Boxes):
     """The part of the ledger that knows what is kept now, and what has left."""
 
     # -- what is kept now ---------------------------------------------------------------------------------
@@ -222,11 +222,11 @@ class Removals(Passes):
         run_id: str,
         now: datetime,
         reasons: Mapping[int, str],
-        overlays: Mapping[str, str] = MappingProxyType({}),
+        overlays: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
         """Commit a barrier; the images of the decisions in ``reasons`` are leaving from now on.
 
-        ``overlays``: those that it found, by broadcaster id.
+        ``overlays``: those that it found, by broadcaster id; None: too little is known.
         """
         with self._database.transaction():
             self._database.execute(
@@ -238,11 +238,7 @@ class Removals(Passes):
                 " SELECT seq, ?2, category_id, ?3 FROM outcomes WHERE seq = ?1",
                 [(seq, barrier.number, reason) for seq, reason in sorted(reasons.items())],
             )
-            self._database.executemany("INSERT OR REPLACE INTO overlays VALUES (?, ?)", sorted(overlays.items()))
-
-    def overlays(self) -> dict[str, str]:
-        """Overlays of broadcasters (:func:`harvester.store.overlays.overlays_seen`) by their ids."""
-        return dict(self._database.rows("SELECT broadcaster_id, boxes FROM overlays"))
+            self._note_overlays(overlays)
 
     def commit_left(self, now: datetime) -> None:
         """The images of all that was leaving are gone."""

@@ -72,4 +72,4 @@ CREATE TABLE absences (
     kind TEXT NOT NULL, source_id TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL,
     PRIMARY KEY (kind, source_id)
 ) WITHOUT ROWID;
-CREATE TABLE overlays (broadcaster_id TEXT PRIMARY KEY, boxes TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE overlays (broadcaster_id TEXT PRIMARY KEY, boxes TEXT) WITHOUT ROWID;

@@ -304,8 +304,8 @@ def _gains(links: _Floats, typical: float) -> _Floats:
 
 
 def _along(gains: _Floats, at: _Ints, before: _Ints, behind: _Ints) -> tuple[_Floats, _Ints]:
-    """Mean gain and length of sides in tile ``at``, between the tiles ``before`` and ``behind``; length 0 where the
-    side is the picture's own."""
+    """Mean gain and length of sides in tile ``at``, between the tiles ``before`` and ``behind``; length 0 where
+    the side is the picture's own."""
     inside = (at >= 0) & (at < len(gains))
     line, lengths = np.where(inside, at, 0), behind - before - 1
     summed = np.zeros((gains.shape[0], gains.shape[1] + 1))

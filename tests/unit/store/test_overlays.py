@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from harvester.model import Measurement
+from harvester.model import Measurement, SplitName
 from harvester.store import overlays as store_overlays
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
-from harvester.store.metadata import SplitRows
+from harvester.store.metadata import Hurried, SplitRows
 from harvester.store.overlays import overlays_seen
 from harvester.store.tombstones import Tombstone
 from harvester.vision import overlay
@@ -58,7 +58,7 @@ class Channels(Books):
         assert barrier is not None
         found = overlays_seen(self.ledger, barrier, leaving)
         self.ledger.commit_barrier(barrier, "run", NOW, dict.fromkeys(leaving, "recurring"), found)
-        return {broadcaster_id: json.loads(text) for broadcaster_id, text in found.items()}
+        return {broadcaster_id: text and json.loads(text) for broadcaster_id, text in found.items()}
 
 
 def group(shown: list[Measurement], number: int) -> list[Measurement]:
@@ -101,12 +101,13 @@ def test_of_whom_too_little_is_known_nothing_is_told(monkeypatch: pytest.MonkeyP
     books.broadcaster("1", group(WITH_LOGO, 0))
     least = {"MIN_PICTURES": SHOWN * SOURCES, "MIN_SOURCES": SOURCES, "MIN_MOMENTS": SHOWN * SOURCES}[name]
     monkeypatch.setattr(overlay, name, least + 1)
-    assert books.seen() == {}
+    assert books.seen() == {"1": None}
+    assert books.ledger.overlays() == {}
     monkeypatch.setattr(overlay, name, least)
     barrier = books.ledger.next_barrier()
     assert barrier is None
     (first,) = [found for found, _ in books.ledger.barriers()]
-    assert overlays_seen(books.ledger, first, ()).keys() == {"1"}
+    assert overlays_seen(books.ledger, first, ())["1"] is not None
 
 
 def test_what_leaves_tells_nothing() -> None:
@@ -126,6 +127,47 @@ def test_only_those_who_were_seen_are_looked_at_again() -> None:
     books.broadcaster("2", group(PLAIN, 0))
     assert books.seen().keys() == {"2"}
     assert json.loads(books.ledger.overlays()["1"]) == before["1"]
+
+
+@pytest.mark.parametrize("cause", ["sightings", "retention"])
+def test_of_whom_something_leaves_is_looked_at_again(cause: str) -> None:
+    books = Channels()
+    kept = books.broadcaster("1", group(WITH_LOGO, 0))
+    books.broadcaster("3", group(PLAIN, 1))
+    books.seen()
+    few = kept[: overlay.MIN_PICTURES]
+    gone = [seq for seq in kept if seq not in few]
+    if cause == "retention":
+        books.ledger.commit_barrier(books.ledger.retention_barrier(), "run", NOW, dict.fromkeys(gone, "expired"))
+        gone = []
+    books.broadcaster("2", group(PLAIN, 0))
+    found = books.seen(leaving=tuple(gone))
+    assert found.keys() == {"1", "2"}
+    assert {box["pictures"] for box in found["1"]} == {overlay.MIN_PICTURES}
+    books.broadcaster("2", group(PLAIN, 2), first=50)
+    assert books.seen().keys() == {"2"}
+
+
+def test_where_too_little_is_left_nothing_is_told_until_there_is_enough() -> None:
+    books = Channels()
+    kept = books.broadcaster("1", group(WITH_LOGO, 0))
+    books.seen()
+    books.broadcaster("2", group(PLAIN, 0))
+    assert books.seen(leaving=tuple(kept[: SHOWN * SOURCES // 2]))["1"] is None
+    assert books.ledger.overlays()["1"] is None
+    books.broadcaster("1", group(WITH_LOGO, 1), first=50)
+    assert books.seen()["1"]
+
+
+def test_who_is_in_a_hurry_learns_nothing() -> None:
+    books = Channels()
+    for name in ("1", "2"):
+        books.broadcaster(name, group(PLAIN, int(name)))
+    barrier = books.ledger.next_barrier()
+    assert barrier is not None
+    answers = iter([False, True])
+    with pytest.raises(Hurried):
+        overlays_seen(books.ledger, barrier, (), lambda: next(answers))
 
 
 def test_the_order_of_decisions_does_not_show() -> None:
@@ -160,6 +202,21 @@ def test_what_is_forgotten_tells_no_overlay() -> None:
     books.seen()
     books.ledger.erase(Tombstone(broadcaster_id="1"))
     assert books.ledger.overlays().keys() == {"2"}
+
+
+def test_of_whom_a_part_is_forgotten_is_looked_at_again() -> None:
+    books = Channels()
+    books.broadcaster("1", group(WITH_LOGO, 0))
+    books.broadcaster("1", group(WITH_LOGO, 1), first=50)
+    books.broadcaster("3", group(PLAIN, 1))
+    books.seen()
+    books.ledger.erase(Tombstone(source_type="vod", source_id="100"))
+    assert books.ledger.overlays()["1"] is None
+    assert books.ledger.overlays()["3"] is not None
+    books.broadcaster("2", group(PLAIN, 0))
+    found = books.seen()
+    assert found.keys() == {"1", "2"}
+    assert {(box["pictures"], box["sources"]) for box in found["1"]} == {(5 * SHOWN, 5)}
 
 
 # -- in the metadata ----------------------------------------------------------------------------------------------
@@ -214,6 +271,21 @@ def test_what_the_ledger_lost_stays_in_the_metadata(published: Dataset, root: Pa
     assert shown(root)[TRAIN] == {"[1]", None}
     opened.complete({TRAIN: "[3]"})
     assert shown(root)[TRAIN] == {"[3]"}
+    opened.complete({TRAIN: None})
+    assert shown(root)[TRAIN] == {None}
+
+
+@pytest.mark.parametrize("older", ["train", "test"])
+def test_a_split_without_the_column_gets_it_with_the_next_start(
+    published: Dataset, root: Path, older: SplitName
+) -> None:
+    """Readers refuse splits of different columns."""
+    path = published.paths.metadata(older)
+    pq.write_table(pq.read_table(path).drop_columns(["overlay_boxes", "sharpness"]), path)
+    Dataset.open(root).recover(lambda name: True)
+    assert shown(root) == {TRAIN: {None}, TEST: {None}}
+    columns = [pq.read_schema(published.paths.metadata(split)).names for split in ("train", "test")]
+    assert columns[0] == columns[1]
 
 
 def test_a_file_without_the_column_is_read_and_gets_it(published: Dataset, root: Path) -> None:
@@ -253,8 +325,10 @@ def test_the_datasets_library_loads_the_column(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
 
+    older = published.paths.metadata("test")
+    pq.write_table(pq.read_table(older).drop_columns("overlay_boxes"), older)
     boxes = [{"kind": "static", "left": 0.5, "top": 0.0, "right": 1.0, "bottom": 0.1}]
-    published.complete({TRAIN: json.dumps(boxes)})
+    Dataset.open(root).complete({TRAIN: json.dumps(boxes)})
     loaded = datasets.load_dataset("imagefolder", data_dir=str(root), cache_dir=str(tmp_path / "cache"))
     assert [json.loads(row["overlay_boxes"]) for row in loaded["train"]] == [boxes, boxes]
     assert loaded["test"][0]["overlay_boxes"] is None
