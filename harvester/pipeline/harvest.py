@@ -120,8 +120,8 @@ class Harvest:
         self._open_books(store.ledger, categories, request.frames)
         self._resumed = store.ledger.listed_by_killed_runs(self._outside.clock.start - RESUMED_WITHIN)
         entries = {one.id: store.sink.label(one) for one in categories}  # label ids in the order asked
-        if all(books.met for books in self.result.books.values()):
-            return self.result
+        if all(books.met for books in self.result.books.values()) and store.ledger.next_barrier() is None:
+            return self.result  # a run that ended after its last frame and before its barrier leaves that to us
         require_room(self._config.run, store.sink.free_bytes())
         try:
             backend = await self.stop.or_stopped(self._open_backend())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harvester.pipeline.stopping import Stop
 from harvester.sandbox import SandboxServer
 from harvester.vision import activity, overlay
 from tests.integration.commands import Commands
@@ -18,7 +19,9 @@ from tests.integration.test_labels import EVERY_SEGMENT
 from tests.integration.test_leaving import FIRST, SECOND, world_of
 from tests.integration.wholeness import check_whole, rows_of
 
-WORDS = ("--category", "Teeworlds", "--frames", "8")
+#: More than one VOD gives.
+FRAMES = 16
+WORDS = ("--category", "Teeworlds", "--frames", str(FRAMES))
 
 
 @pytest.fixture
@@ -57,13 +60,31 @@ def test_rows_show_overlays_and_a_killed_run_makes_no_difference(
         assert commands("run", *WORDS, "--out", out, **EVERY_SEGMENT).code == 0
         assert metadata(out) == first
         assert commands("verify", "--out", out, "--replay").code == 0
+        sources = Counter(row["source_id"] for row in rows(out))
+        assert commands("forget", "--out", out, "--source", min(sources)).code == 0
+        assert {row["overlay_boxes"] for row in rows(out)} == {None}
     (text,) = told
     assert text is not None
     boxes = json.loads(text)
-    sources = Counter(row["source_id"] for row in rows(out))
     assert boxes
-    assert all((box["pictures"], box["sources"], box["others"]) == (8, len(sources), 0) for box in boxes)
+    assert len(sources) == 2
+    assert all((box["pictures"], box["sources"], box["others"]) == (FRAMES, len(sources), 0) for box in boxes)
     assert all(0 <= box["left"] < box["right"] <= 1 and 0 <= box["top"] < box["bottom"] <= 1 for box in boxes)
+
+
+def test_who_must_end_at_once_leaves_the_overlays_to_the_next_run(
+    soon: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "dataset"
+    sandbox = SandboxServer(world_of(FIRST, SECOND), cache_dir=tmp_path / "media")
+    with sandbox.running():
+        commands = Commands(sandbox, tmp_path, capsys)
+        with monkeypatch.context() as patch:
+            patch.setattr(Stop, "hurried", lambda stop: True)
+            assert commands("run", *WORDS, "--out", out, **EVERY_SEGMENT).code == 0
+        assert {row["overlay_boxes"] for row in rows(out)} == {None}
+        assert commands("run", *WORDS, "--out", out, **EVERY_SEGMENT).code == 0
+    assert None not in {row["overlay_boxes"] for row in rows(out)}
 
 
 def test_of_little_footage_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
