@@ -51,7 +51,7 @@ def test_a_dataset_hears_of_it_and_says_what_it_leaves(
     stop = Stop()
     with open_dataset(tmp_path / "dataset", Clock()) as opened:
         sink = opened.store(Config(), stop).sink
-        monkeypatch.setattr(Dataset, "complete", lambda dataset: not dataset.hurried())
+        monkeypatch.setattr(Dataset, "complete", lambda dataset, overlays: not dataset.hurried())
         sink.finish()
         assert not caplog.records
         stop.ask("interrupted", signal_number=15)
