@@ -13,13 +13,12 @@ from bench.footage import QUALITIES
 from bench.stock import Stock
 from harvester.config import Config
 from harvester.decode import open_backend
-from harvester.media import mpegts
 from harvester.model import AccessUnit
 from harvester.vision import jpeg
 from harvester.vision.phash import phash
 
 if TYPE_CHECKING:
-    from bench.rivals import Job, Wanted
+    from bench.rivals import Job
 
 _BUFFER_BYTES = 1 << 20
 
@@ -75,7 +74,7 @@ def from_memory(job: Job) -> Callable[[], int]:
     """Decode, measure, hash, JPEG, file, in as many threads as harvester decodes in."""
     config = Config.model_validate({"decode": {"backend": job.decoder}})
     stock = Stock(QUALITIES[job.quality], Path(job.folder))
-    units = [(wanted.name, _unit(stock, wanted)) for wanted in job.wanted]
+    units = [(wanted.name, stock.unit(wanted.place)) for wanted in job.wanted]
     backend = open_backend(config.decode)
 
     def one(named: tuple[str, AccessUnit]) -> None:
@@ -89,12 +88,6 @@ def from_memory(job: Job) -> Callable[[], int]:
             return len(list(pool.map(one, units)))
 
     return work
-
-
-def _unit(stock: Stock, wanted: Wanted) -> AccessUnit:
-    place = wanted.place
-    head = stock.head(place)
-    return mpegts.first_access_unit(stock.read(place, 0, head.end - head.start + 2000), complete=False)
 
 
 LIMITS: dict[str, Callable[[Job], Callable[[], int]]] = {

@@ -71,7 +71,7 @@ class Server:
     def __init__(self, quality: Quality, folder: Path) -> None:
         self._stock = Stock(quality, folder)
         self._world = world_of(quality)
-        self._routes = Routes(self._world, cast(MediaReels, Reels(quality)), helix_points=100_000)
+        self._routes = Routes(self._world, cast(MediaReels, Reels(quality, self._stock)), helix_points=100_000)
         self._link = Link()
         self._log: list[dict[str, Any]] = []
         self._connections: WeakSet[asyncio.BaseTransport] = WeakSet()

@@ -11,11 +11,15 @@ import numpy as np
 
 from bench.footage import SEGMENT_S, TAILS, Head, Quality, head_packets, load, read_heads
 from bench.transport_stream import AUDIO, CLOCK_HZ, PAT, PMT, VIDEO, Stretch
+from harvester.media import mpegts
+from harvester.model import AccessUnit
 
 #: Presentation time of a VOD's first picture (s): rising from there, as on Twitch, and never 0.
 FIRST_PTS_S = 10
 #: Bytes of a head that is looked at for the places of its time stamps: more than a packet's.
 _ANY = 1000
+#: Bytes of a segment behind its first picture that prove it whole.
+_BEYOND = 2000
 #: Hash bits that JPEG and colours may change (BT.709 or BT.601 makes other greys); other pictures differ by 12.
 SAME_BITS = 10
 
@@ -70,6 +74,11 @@ class Stock:
             counters |= {VIDEO: counters[VIDEO] + _video_packets(head)}
             data += self._tails[place.vod % TAILS].moved(ticks, counters, end - length)
         return data[start:end]
+
+    def unit(self, place: Place) -> AccessUnit:
+        """What the segment begins with, as harvester reads it."""
+        head = self.head(place)
+        return mpegts.first_access_unit(self.read(place, 0, head.end - head.start + _BEYOND), complete=False)
 
     def _head(self, head: Head) -> Stretch:
         packets = np.frombuffer(self._packets, np.uint8, head.end - head.start, head.start)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.footage import SEGMENT_S, Quality
-from bench.stock import Place
+from bench.stock import Place, Stock
+from harvester.decode.cpu import CpuDecoder
 from harvester.model import VodType
 from harvester.sandbox.build import DEFAULT_NOW
 from harvester.sandbox.footage import FootageFile, Session
@@ -58,8 +64,10 @@ def _video(quality: Quality, number: int) -> Video:
 class Reels:
     """What the sandbox's routes ask about media, answered for footage that is put together elsewhere."""
 
-    def __init__(self, quality: Quality) -> None:
+    def __init__(self, quality: Quality, stock: Stock) -> None:
         self._quality = quality
+        self._stock = stock
+        self._scaled = lru_cache(maxsize=1)(self._scale)  # cells come in order, some of each segment
 
     def renditions(self, _video: Video) -> tuple[RenditionInfo, ...]:
         """The one quality, as the broadcaster's own."""
@@ -84,6 +92,17 @@ class Reels:
         """Ten seconds each."""
         length_s = float(SEGMENT_S)
         return tuple(SegmentEntry(0, (), n * length_s, length_s) for n in range(self._quality.segments))
+
+    def picture(self, video: Video, at_s: float, width: int, height: int) -> NDArray[np.uint8]:
+        """The first picture of the segment that plays then, for storyboards: planes one above another."""
+        return self._scaled(place_of(video.id, at_s - at_s % SEGMENT_S), width, height)
+
+    def _scale(self, place: Place, width: int, height: int) -> NDArray[np.uint8]:
+        picture = CpuDecoder().decode(self._stock.unit(place))
+        sizes = ((width, height), (width // 2, height // 2), (width // 2, height // 2))
+        planes = zip((picture.y, picture.u, picture.v), sizes, strict=True)
+        scaled = [cv2.resize(np.asarray(plane), size, interpolation=cv2.INTER_AREA) for plane, size in planes]
+        return np.concatenate([plane.ravel() for plane in scaled]).astype(np.uint8, copy=False)
 
 
 def place_of(vod_id: str, offset_s: float) -> Place:

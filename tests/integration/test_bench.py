@@ -76,6 +76,17 @@ def test_served_segments_are_one_recording(segments: list[bytes]) -> None:
     assert [at_s for _, at_s, _, _ in sounds] == pytest.approx([30 + n * 20 / 936 for n in range(936)], abs=0.02)
 
 
+def test_a_storyboard_shows_the_pictures_that_segments_begin_with(stock: ModuleType, cache: Path) -> None:
+    footage, world = (importlib.import_module(f"bench.{name}") for name in ("footage", "world"))
+    quality = footage.QUALITIES[QUALITY]
+    media = stock.Stock(quality, next(cache.iterdir()))
+    reels = world.Reels(quality, media)
+    video = world.world_of(quality).videos[1]
+    for at_s, number in ((0.0, 0), (29.9, 2), (40.0, 4), (72.0, 7)):
+        luma = reels.picture(video, at_s, 160, 90)[: 160 * 90].reshape(90, 160)
+        assert media.shows(stock.Place(1, number), footage.picture_hash(luma))
+
+
 def test_served_segments_decode_without_an_error(segments: list[bytes]) -> None:
     with av.open(io.BytesIO(segments[0]), format="mpegts") as container:
         container.streams.video[0].codec_context.options = {"err_detect": "explode"}
