@@ -181,8 +181,9 @@ def _changed(planes: NDArray[np.int16], picture: NDArray[np.int16], levels: int 
 def _still_runs(tiles: Tiles, planes: NDArray[np.int16]) -> Iterator[range]:
     """Neighbours, as many as there are, that show one picture but for the same few cells; those long enough."""
     start, moments_s = 0, tiles.moments_s
-    while start < len(moments_s):
-        run = range(start, _end_of_picture(planes, start))
+    moves_on = _changed(planes[:, 1:], planes[:, :-1]).sum(axis=1) > int(FEW * _CELLS)
+    while start < len(moments_s) - 1:
+        run = range(start, start + 1 if moves_on[start] else _end_of_picture(planes, start))
         if len(run) >= STILL_TILES and moments_s[run[-1]] - moments_s[start] >= STILL_S:
             if not _moves(planes[:, run.start : run.stop]):
                 yield run
@@ -192,9 +193,9 @@ def _still_runs(tiles: Tiles, planes: NDArray[np.int16]) -> Iterator[range]:
 
 
 def _end_of_picture(planes: NDArray[np.int16], start: int) -> int:
-    """Number of the first tile in which another few cells than before have changed since ``start``.
+    """Number of the first tile up to which more than a few cells have changed since ``start``.
 
-    In play that is mostly the next one: a few are looked at, and more only if all of these are the same.
+    Only as many tiles are looked at as are near it, and more if all of these are the same.
     """
     stop, same = start, 0
     while stop - start == same and stop < planes.shape[1]:

@@ -136,6 +136,41 @@ def test_a_short_stretch_is_not_idle_however_often_it_is_seen() -> None:
     assert idle(card(16), play(40), interval_s=4.0) == [(0.0, 62.0)]
 
 
+@pytest.mark.parametrize("colour", [0, 1, 2])
+def test_what_changes_in_one_colour_has_changed(colour: int) -> None:
+    def stays(cells_changing: int) -> list[Cells]:
+        shown = [cells % 200 for cells in card(5)]
+        for cells in shown[1::2]:
+            cells[1, 1 : 1 + cells_changing, colour] += 50
+        return shown
+
+    assert idle(stays(28), play(20)) == [(0.0, 270.0)]
+    assert idle(stays(29), play(20)) == []
+
+
+@pytest.mark.parametrize("count", [6, 20, 21, 25, 26, 99, 105])
+def test_however_long_a_picture_stays_all_of_it_is_one_stretch(count: int) -> None:
+    assert idle(card(count), play(count + 5)) == [(0.0, (count - 1) * INTERVAL_S + 30.0)]
+
+
+def test_what_is_a_little_different_is_no_other_picture() -> None:
+    dark = picture(1) % 200
+    shown = tiles([dark], play(1), [(dark + 10).astype(np.int16)])
+    assert list(varied_order(shown, range(3), 0)) == [0, 1, 2]
+
+
+def test_a_few_cells_are_a_few_over_all_of_a_stretch() -> None:
+    """In each tile another cell is a little different: 28 of them, and no more, are one picture."""
+    shown = []
+    for number in range(60):
+        cells = card(1)[0] % 200
+        if number:
+            row, col = divmod(number, 30)
+            cells[1 + row, 1 + col] += 10
+        shown.append(cells)
+    assert idle(shown[:29], play(40)) == idle(shown, play(70)) == [(0.0, 28 * INTERVAL_S + 30.0)]
+
+
 @pytest.mark.parametrize(
     "blank", [np.full((CELL_ROWS, CELL_COLS, 3), 11, np.int16), np.full((CELL_ROWS, CELL_COLS, 3), 200, np.int16)]
 )
