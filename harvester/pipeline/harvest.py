@@ -224,8 +224,9 @@ class Harvest:
                     if not publishing.done():
                         await publisher.finish()
                         await publishing
-        except* HarvesterError as errors:
-            raise first_cause(errors) from None
+        except BaseExceptionGroup as errors:  # no except*: what it raises, Python before 3.11.4 wraps in a group
+            _, bugs = errors.split(HarvesterError)
+            raise first_cause(bugs or errors) from None
         finally:
             timer.cancel()
             await sources.close()
