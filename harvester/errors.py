@@ -67,6 +67,10 @@ class ConfigError(UsageError):
     default_reason = "config"
 
 
+#: Reason of an UnknownCategory that is one of several of that name.
+AMBIGUOUS = "ambiguous-category"
+
+
 class UnknownCategory(UsageError):
     """No category of that name or id, or several of that name; the message lists near matches or ids."""
 

@@ -17,6 +17,7 @@ from harvester.config import Config, credentials
 from harvester.errors import TryAgainLater, UnknownCategory
 from harvester.pipeline.admission import admitted
 from harvester.pipeline.listing import Lister, Request, find_categories
+from harvester.pipeline.naming import NO_MEMORY, Memory
 from harvester.pipeline.outside import OpenDataset, inspect_dataset, reach
 from harvester.pipeline.preview import CategoryPlan, preview
 from harvester.report.overview import overview_text, plan_text
@@ -35,7 +36,8 @@ def plan(**options: Any) -> int:
     config, term = wish.config, wish.term
     clock = Clock(config.run.start)
     with inspect_dataset(wish.out, clock) as opened:
-        plans, unknown = asyncio.run(_plan(config, wish.request, opened, clock))
+        memory = Memory(opened.dataset.classes.named if opened else NO_MEMORY.id_of, term.tell)
+        plans, unknown = asyncio.run(_plan(config, wish.request, opened, clock, memory))
     code = 0 if all(entry.listed for entry in plans) else TryAgainLater.exit_code
     code = code or (4 if unknown else 0)
     for error in unknown:
@@ -48,13 +50,15 @@ def plan(**options: Any) -> int:
 
 
 async def _plan(
-    config: Config, request: Request, opened: OpenDataset | None, clock: Clock
+    config: Config, request: Request, opened: OpenDataset | None, clock: Clock, memory: Memory
 ) -> tuple[list[CategoryPlan], list[UnknownCategory]]:
     ledger = opened.ledger if opened else Ledger(None)
     forgotten = opened.forgotten if opened else lambda _: False
     async with reach(config, credentials(os.environ), clock) as outside:
         other = config.dataset.other == "on"
-        asked_for, unknown = await find_categories(outside.catalog, request, outside.details, other=other)
+        asked_for, unknown = await find_categories(
+            outside.catalog, request, outside.details, other=other, memory=memory
+        )
         if not asked_for and unknown:
             raise unknown[0]
         found, _ = admitted(asked_for, config.discover, opened.dataset.tombstones if opened else None)

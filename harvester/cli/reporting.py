@@ -54,13 +54,17 @@ def report(*, config_path: Path | None, as_json: bool, quiet: bool, verbose: boo
 class Meter:
     """Writes the metrics file of a run once it is over, if one was asked for (``file`` is not empty).
 
-    Raises :class:`ConfigError` where there is no folder for it.
+    Raises :class:`ConfigError` where there is no folder for it, or it would lie in the dataset: left alone in a
+    new one by a run that fails early, it makes the directory one that is not ours.
     """
 
     def __init__(self, file: str, out: Path, clock: Clock, term: Terminal) -> None:
         self._file, self._out, self._clock, self._term = file, out, clock, term
         if file and not Path(file).parent.is_dir():
             raise ConfigError(f"there is no folder for the metrics file {printable(file, 400)}: make it first")
+        if file and Path(file).resolve().is_relative_to(out.resolve()):
+            where = f"the metrics file {printable(file, 400)} lies in the dataset {shown(out)}"
+            raise ConfigError(f"{where}: choose a place outside it")
 
     def write(self, report: RunReport) -> None:
         """What the disk refuses is told and changes nothing about how the run ended: it is over."""

@@ -27,6 +27,7 @@ from harvester.model import Category
 from harvester.pipeline.admission import admitted, kept_of_refused
 from harvester.pipeline.harvest import Harvest, Store
 from harvester.pipeline.listing import Request
+from harvester.pipeline.naming import NO_MEMORY
 from harvester.pipeline.outside import OpenDataset, open_dataset, reach, require_rights
 from harvester.report.ending import Ending, conclude
 from harvester.report.summary import RunReport, closing_line, summary
@@ -84,7 +85,8 @@ async def _harvest(session: _Session, secret: Credentials) -> RunReport:
             opened = stack.enter_context(_begun(session, harvest)) if holds_dataset(session.out) else None
             error = None
             try:
-                if found := await harvest.discover(session.request):
+                former = opened.dataset.classes.named if opened else NO_MEMORY.id_of
+                if found := await harvest.discover(session.request, former):
                     stones = opened.dataset.tombstones if opened else None
                     categories, notes = admitted(found, session.config.discover, stones)
                     harvest.result.notes.extend(notes)

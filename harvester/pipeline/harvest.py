@@ -19,6 +19,7 @@ from harvester.pipeline.filling import Filling
 from harvester.pipeline.gone import SecondLook
 from harvester.pipeline.leaving import enter_removed
 from harvester.pipeline.listing import Lister, Request, find_categories
+from harvester.pipeline.naming import NO_MEMORY, Memory
 from harvester.pipeline.opening import Opener
 from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
@@ -98,8 +99,12 @@ class Harvest:
         config = self._config
         return Rules(config.filter, config.dedupe.radius, Caps.of(config.sample, request.frames))
 
-    async def discover(self, request: Request) -> list[Category]:
+    async def discover(
+        self, request: Request, former: Callable[[str], str | None] = NO_MEMORY.id_of
+    ) -> list[Category]:
         """The categories that are meant; none if the run is stopped meanwhile. Nothing is written yet.
+
+        ``former``: given a name, the id of the category that had it.
 
         Raises UnknownCategory if there is none of them, CredentialsRefused, TryAgainLater; of several categories
         those that do not exist are errors in the result.
@@ -107,7 +112,8 @@ class Harvest:
         try:
             outside = self._outside
             other = self._config.dataset.other == "on"
-            looking = find_categories(outside.catalog, request, outside.details, other=other)
+            memory = Memory(former, self.result.notes.append)
+            looking = find_categories(outside.catalog, request, outside.details, other=other, memory=memory)
             with self.times.waiting("list"):
                 found, unknown = await self.stop.or_stopped(looking)
         except Stopped:
@@ -224,8 +230,9 @@ class Harvest:
                     if not publishing.done():
                         await publisher.finish()
                         await publishing
-        except* HarvesterError as errors:
-            raise first_cause(errors) from None
+        except BaseExceptionGroup as errors:  # no except*: what it raises, Python before 3.11.4 wraps in a group
+            _, bugs = errors.split(HarvesterError)
+            raise first_cause(bugs or errors) from None
         finally:
             timer.cancel()
             await sources.close()

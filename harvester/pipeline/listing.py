@@ -14,7 +14,7 @@ from harvester.config import Discover, Sample
 from harvester.errors import TryAgainLater, UnknownCategory, UsageError
 from harvester.model import Category, Source, SourceKind
 from harvester.pipeline.admission import Admission
-from harvester.pipeline.naming import category_of_source
+from harvester.pipeline.naming import NO_MEMORY, Memory, category_named, category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
 from harvester.sampling.categories import NON_GAMES, is_game
 from harvester.sampling.parts import is_over, next_part
@@ -87,7 +87,12 @@ class Found:
 
 
 async def find_categories(
-    catalog: Catalog, request: Request, details: Details | None = None, *, other: bool = False
+    catalog: Catalog,
+    request: Request,
+    details: Details | None = None,
+    *,
+    other: bool = False,
+    memory: Memory = NO_MEMORY,
 ) -> tuple[list[Category], list[UnknownCategory]]:
     """The request's categories, each once, in the order asked; and those that do not exist.
 
@@ -101,7 +106,7 @@ async def find_categories(
     unknown: list[UnknownCategory] = []
     for query in request.categories:
         try:
-            category = await catalog.find_category(query)
+            category = await category_named(catalog, query, memory)
         except UnknownCategory as error:
             unknown.append(error)
         else:

@@ -1,13 +1,48 @@
-"""Which category labels a single source when the user names none: what Twitch itself says that it shows."""
+"""Which category is meant: by name or id, by a name it had, or by what Twitch says that a single source shows."""
 
 from __future__ import annotations
 
-from harvester.errors import TryAgainLater, UsageError
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harvester.errors import AMBIGUOUS, TryAgainLater, UnknownCategory, UsageError
 from harvester.model import Category, SourceKind, VideoDetails
 from harvester.ports import Catalog, Details
 from harvester.text import printable
 
 _SAY_IT = "say which category its frames get by --category"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of names that Twitch knows no more. ``id_of``: of the category that had a name, None if none
+    did; ``tell``: given a line on each category that was found so."""
+
+    id_of: Callable[[str], str | None]
+    tell: Callable[[str], None]
+
+
+#: Nothing is known.
+NO_MEMORY = Memory(lambda _: None, lambda _: None)
+
+
+async def category_named(catalog: Catalog, query: str, memory: Memory) -> Category:
+    """The category of that name or id; one that Twitch has renamed by a name it had before.
+
+    A list of names in a configuration would else lose a category the night it is renamed. Raises UnknownCategory.
+    """
+    try:
+        return await catalog.find_category(query)
+    except UnknownCategory as error:
+        name = query.removeprefix("name:").strip()
+        by_name = error.reason != AMBIGUOUS and not query.startswith("id:")
+        category_id = memory.id_of(name) if by_name else None
+        if category_id is None:
+            raise
+    found = await catalog.find_category(f"id:{category_id}")
+    now = f"{printable(name)!r} is named {printable(found.name)!r} on Twitch now"
+    memory.tell(f"{now}: id:{found.id} means it whatever its name is")
+    return found
 
 
 async def category_of_source(

@@ -148,6 +148,10 @@ class Worker:
 
     async def take(self, visit: Visit, place: int, taken: Callable[[], None]) -> Result:
         """Do the work of one target; ``taken`` is called once it is known to exist."""
+        if visit.is_void(
+            place
+        ):  # no reason to open it: it may be gone by now, with everything it had in the dataset
+            return Void()
         try:
             with self._times.waiting("open"):
                 source = await self._sources.get(visit.source)

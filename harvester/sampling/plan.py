@@ -122,6 +122,12 @@ class Visit:
             return self.retry[place]
         return place if self.part is None else self.part.first_k + place
 
+    def is_void(self, place: int) -> bool:
+        """True if the source is known to have no target there: it was opened before, and gave fewer."""
+        if self.retry is not None or self.part is None or self.part.opened is None:
+            return False
+        return self.target_number(place) not in self.part.numbers
+
 
 def rank_hash(seed: str, *parts: str) -> int:
     """Position of a broadcaster or source in the seeded order, 63 bits of SHA-256."""

@@ -182,6 +182,12 @@ class Classes:
         known = self._by_category.get(category_id)
         return self._entry(known) if known else None
 
+    def named(self, name: str) -> str | None:
+        """Id of the one category that has or had that name, in any case; None if none or several had."""
+        wanted = printable(name, NAME_CHARS).casefold()
+        had = [c for c in self._file.classes if wanted in (known.casefold() for known in c.names)]
+        return had[0].category_id or None if len(had) == 1 else None
+
     def __getitem__(self, label_id: int) -> ClassEntry:
         return self._entry(self._file.classes[label_id])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from harvester.errors import UnknownCategory
+from harvester.errors import AMBIGUOUS, UnknownCategory
 from harvester.model import Category
 from harvester.text import printable
 
@@ -25,7 +25,7 @@ def match_name(name: str, candidates: Iterable[Category]) -> Category | None:
         listed = " or ".join(f"id:{c.id}" for c in sorted(found, key=lambda c: (len(c.id), c.id)))
         raise UnknownCategory(
             f"several categories are named {printable(name)!r}: say which one by {listed}",
-            reason="ambiguous-category",
+            reason=AMBIGUOUS,
         )
     return found[0] if found else None
 

@@ -131,3 +131,14 @@ def test_metrics_that_cannot_be_written_change_nothing_about_the_run(default_com
     )
     assert (ended.code, ended.json["kept"]) == (0, 2), ended.err
     assert "error: cannot write the metrics file" in ended.err
+
+
+def test_metrics_do_not_go_into_the_dataset(default_commands: Commands, tmp_path: Path):
+    """A run that fails before there is a dataset would leave a directory that the next one takes for a stranger's."""
+    out = tmp_path / "new"
+    (out / "metrics").mkdir(parents=True)
+    for inside in (out / "run.prom", out / "metrics" / "run.prom", out / ".." / "new" / "run.prom"):
+        ended = default_commands("run", *small(out), "--metrics-file", inside)
+        assert ended.code == 2
+        assert "outside" in ended.err
+    assert not [path for path in out.rglob("*") if path.is_file()]

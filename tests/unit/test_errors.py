@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,21 @@ def test_a_target_error_survives_its_way_between_processes():
     sent = pickle.loads(pickle.dumps(MediaError("grey", reason="truncated")))
     assert isinstance(sent, TargetError)
     assert (str(sent), sent.reason) == ("grey", "truncated")
+
+
+def test_no_except_star_raises():
+    """What is raised in one, Python before 3.11.4 wraps in a group (gh-103590): a full disk became a bug."""
+    starred = (
+        (path, node)
+        for path in Path(errors.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.TryStar)
+    )
+    wrapping = [
+        f"{path.name}:{inner.lineno}"
+        for path, node in starred
+        for handler in node.handlers
+        for inner in ast.walk(handler)
+        if isinstance(inner, ast.Raise)
+    ]
+    assert not wrapping

@@ -12,7 +12,7 @@ import pytest
 
 from harvester.clock import Clock
 from harvester.config import Discover, Sample
-from harvester.errors import FetchError, SourceError, UnknownCategory, UsageError
+from harvester.errors import AMBIGUOUS, FetchError, SourceError, UnknownCategory, UsageError
 from harvester.model import Category, Clip, Source, SourceKind, Vod, VodType
 from harvester.pipeline.listing import (
     FEW_CLIPS,
@@ -26,6 +26,7 @@ from harvester.pipeline.listing import (
     listing_scope,
     scope_key,
 )
+from harvester.pipeline.naming import Memory
 from harvester.pipeline.work import Failed
 from harvester.ports import Listing, ListingScope, RateHeadroom
 from harvester.sampling.plan import plan_visits, target_limit
@@ -48,7 +49,7 @@ class Shelf:
 
     async def find_category(self, query: str) -> Category:
         for category in self.categories:
-            if query in (category.id, category.name):
+            if query in (category.id, category.name, f"id:{category.id}"):
                 return category
         raise UnknownCategory(f"no {query}")
 
@@ -119,6 +120,26 @@ def test_categories_come_once_in_the_order_asked_and_unknown_ones_apart() -> Non
     assert [str(error) for error in unknown] == ["no nothing", "no nobody"]
     categories, _ = asyncio.run(find_categories(Shelf(), Request(("Celeste",), top=2)))
     assert categories == [CELESTE, HADES]
+
+
+def test_a_renamed_category_is_found_by_the_name_that_the_dataset_knows() -> None:
+    told: list[str] = []
+    former = {"Hades Two": HADES.id, "1": CELESTE.id}
+    memory = Memory(former.get, told.append)
+    request = Request(("name:Hades Two", "nobody", HADES.name, "id:1"))
+    categories, unknown = asyncio.run(find_categories(Shelf(), request, memory=memory))
+    assert categories == [HADES]
+    assert [str(error) for error in unknown] == ["no nobody", "no id:1"]
+    assert len(told) == 1 and "Hades Two" in told[0] and f"id:{HADES.id}" in told[0]
+
+
+def test_one_of_several_of_a_name_is_not_chosen_by_what_the_dataset_knows() -> None:
+    class Twins(Shelf):
+        async def find_category(self, query: str) -> Category:
+            raise UnknownCategory(f"several are named {query}", reason=AMBIGUOUS)
+
+    with pytest.raises(UnknownCategory, match="several"):
+        asyncio.run(find_categories(Twins(), Request(("Hades",)), memory=Memory(lambda _: HADES.id, print)))
 
 
 def test_a_request_for_no_frames_is_refused() -> None:

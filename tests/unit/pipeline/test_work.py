@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from harvester.config import Decode
@@ -13,7 +13,8 @@ from harvester.decode import open_backend
 from harvester.errors import FetchError
 from harvester.model import Label, Source, Target
 from harvester.pipeline.opening import Located
-from harvester.pipeline.work import Failed, OpenSources, Worker
+from harvester.pipeline.work import Failed, OpenSources, Void, Worker
+from harvester.sampling.plan import Opened, Part, Span
 from harvester.stats import StageTimes
 from tests.unit.pipeline.conftest import clip, visit
 
@@ -53,3 +54,23 @@ def test_a_target_that_a_renewed_clip_no_longer_has_fails_and_is_tried_again() -
     assert isinstance(result, Failed)
     assert (result.whole_source, result.error.reason, result.error.retryable) == (False, "broken", True)
     assert openings == 2
+
+
+def test_a_source_that_is_known_to_have_no_more_targets_is_not_opened() -> None:
+    """Of a pass that goes on after a bound: opened in vain, or gone meanwhile, it would count as a failure."""
+    known = Part(0, 9, 0.0, 60.0, Opened(Span(5, 55), 2, True, ()))
+
+    async def take(part: Part, places: range) -> tuple[list[Any], int]:
+        opener = Changing()
+        sources = OpenSources(cast("Any", opener), cast("Any", None))
+        with ThreadPoolExecutor(1) as executor:
+            worker = Worker(sources, executor, open_backend(Decode()), StageTimes())
+            planned = replace(visit(clip(), count=9), part=part)
+            return [await worker.take(planned, place, lambda: None) for place in places], len(opener.opened)
+
+    results, openings = asyncio.run(take(known, range(2, 9)))
+    assert ([type(result) for result in results], openings) == ([Void] * 7, 0)
+    _, openings = asyncio.run(take(known, range(1, 2)))
+    assert openings
+    _, openings = asyncio.run(take(replace(known, opened=None), range(2, 3)))
+    assert openings

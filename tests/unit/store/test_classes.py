@@ -47,6 +47,22 @@ def test_first_come_first_numbered_and_frozen(layout: Layout) -> None:
     }
 
 
+def test_a_category_is_known_by_every_name_it_had(layout: Layout) -> None:
+    classes = Classes.create(layout)
+    classes.register(Category("1", "Hades II"))
+    classes.register(Category("2", "Celeste"))
+    classes.register(Category("1", "Hades 2"))
+    classes.register_other()
+    assert [classes.named(name) for name in ("hades ii", "Hades 2", "Celeste", "Hades", "_other")] == [
+        *("1", "1", "2"),
+        *(None, None),
+    ]
+    classes.register(Category("2", "Hades II"))  # of two that had it, nobody knows which is meant
+    assert classes.named("Hades II") is None
+    classes.forget("1")
+    assert classes.named("Hades 2") is None
+
+
 def test_all_that_is_no_game_is_one_class_of_no_category(layout: Layout) -> None:
     classes = Classes.create(layout)
     classes.register(Category("1", "_other"))  # a game of that name stays one
