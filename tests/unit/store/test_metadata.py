@@ -85,7 +85,7 @@ def test_scores_of_an_older_filter_set_are_null(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda t: t.append_column("blur", t.column("offset_s")), r"blur.*newer version"),
+        (lambda t: t.append_column("gloss", t.column("offset_s")), r"gloss.*newer version"),
         (lambda t: t.drop_columns(["phash"]), r"damaged.*phash"),
         (lambda t: t.append_column("label", t.column("label")), "damaged"),
         (lambda t: t.set_column(2, "label_id", pa.array(["a", "b", "c", "d"])), "damaged"),
