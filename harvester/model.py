@@ -426,7 +426,8 @@ class Frame:
     """A kept frame with its provenance: one row of ``metadata.parquet`` (contract) plus, maybe, its pixels.
 
     ``overlay_boxes``: where overlays of its broadcaster lie, as JSON (:mod:`harvester.store.overlays`); None until
-    enough is known of it. ``image``: RGB uint8 (height, width, 3), only filled by :func:`harvester.frames`.
+    enough is known of it. ``scene``: of the game itself, where others show it too (:mod:`harvester.store.scenes`).
+    ``image``: RGB uint8 (height, width, 3), only filled by :func:`harvester.frames`.
     """
 
     file_name: str
@@ -454,6 +455,7 @@ class Frame:
     harvested_at: datetime
     url: str
     overlay_boxes: str | None = None
+    scene: str | None = None
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -31,8 +31,8 @@ a pale backdrop, bare; a strong one                   0; 0.15 to 0.36
 **Blur** (``blur``): how much less a picture changes over one lag of its variogram than over two, a quarter of the
 ratio of their sums of squares. Sharp edges give a half and texture less, whatever their contrast; what is smooth
 over both lags gives 1. The lag is a 60th of the shorter side, so that one limit holds for all renditions: what is
-blurred by a Gaussian of that radius (12 pixels at 720p) is beyond use, and only that. Game frames a second apart at
-720p, and each fourth one in other sizes, coded badly, or blurred:
+blurred by a Gaussian of that radius (12 pixels at 720p) is beyond use, and only that. Game frames a second apart
+at 720p, and each fourth one in other sizes, coded badly, or blurred:
 
 =======================================================  ====================  =======================
 ``blur``; limit: 0.8                                     set on (as above)     reported
