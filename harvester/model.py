@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -340,6 +340,18 @@ class Picture:
         return sum(plane.nbytes for plane in (self.y, self.u, self.v) if plane is not None)
 
 
+class Variogram(NamedTuple):
+    """How much the luma of a picture changes over a short way: sums of squared differences of Y between pixels
+    beside and below one another, one lag apart (``near``) and two (``far``), on every line that is a multiple of
+    the lag.
+
+    Four times the ``near`` sum is the most that the ``far`` one can be: in a picture that is smooth over both.
+    """
+
+    near: int
+    far: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
     """All that verdicts are made of, in integers, equal on every backend (8-bit luma Y of the display area).
@@ -347,7 +359,8 @@ class Measurement:
     ``grid``: int64 (32, 32), area sums of Y in units of 1/1024 pixel. ``histogram``: int64 (256,), pixels per
     level. ``tile_sums``, ``tile_squares``: int64 (18, 32), sums of Y and of Y squared over the tiles whose edges
     are ``floor(i * H / 18)`` and ``floor(j * W / 32)``. ``gradient``: sum of absolute differences of Y between
-    horizontal and between vertical neighbours.
+    horizontal and between vertical neighbours. ``variogram``: at a lag of a 60th of the shorter side; None
+    where an earlier version measured.
     """
 
     codec: Codec
@@ -358,6 +371,7 @@ class Measurement:
     tile_sums: NDArray[np.int64] = field(repr=False)
     tile_squares: NDArray[np.int64] = field(repr=False)
     gradient: int
+    variogram: Variogram | None
 
     def __post_init__(self) -> None:
         _require(self.grid.shape == (GRID_SIDE, GRID_SIDE), f"grid is {self.grid.shape}")
@@ -365,6 +379,9 @@ class Measurement:
         _require(int(self.histogram.sum()) == self.width * self.height, "histogram does not count every pixel")
         for tiles in (self.tile_sums, self.tile_squares):
             _require(tiles.shape == (TILE_ROWS, TILE_COLS), f"tiles are {tiles.shape}")
+        if self.variogram is not None:
+            near, far = self.variogram
+            _require(0 <= far <= 4 * near, f"no variogram: {near}, {far}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +426,8 @@ class Frame:
     """A kept frame with its provenance: one row of ``metadata.parquet`` (contract) plus, maybe, its pixels.
 
     ``overlay_boxes``: where overlays of its broadcaster lie, as JSON (:mod:`harvester.store.overlays`); None until
-    enough is known of it. ``image``: RGB uint8 (height, width, 3), only filled by :func:`harvester.frames`.
+    enough is known of it. ``scene``: of the game itself, where others show it too (:mod:`harvester.store.scenes`).
+    ``image``: RGB uint8 (height, width, 3), only filled by :func:`harvester.frames`.
     """
 
     file_name: str
@@ -437,6 +455,7 @@ class Frame:
     harvested_at: datetime
     url: str
     overlay_boxes: str | None = None
+    scene: str | None = None
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

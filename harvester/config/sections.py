@@ -261,6 +261,7 @@ class Filter(_Section):
     dark_mean: Annotated[float, Field(ge=0, le=255)] = 20
     flat_deviation: Annotated[float, Field(ge=0, le=128)] = 3
     detail_share: Share = 0.015
+    blur: Share = 0.85
     idle: Literal["on", "off"] = "on"
 
 

@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.model import GRID_SIDE, TILE_COLS, TILE_ROWS, Codec, Measurement, Picture, StreamInfo
+from harvester.model import GRID_SIDE, TILE_COLS, TILE_ROWS, Codec, Measurement, Picture, StreamInfo, Variogram
 from harvester.text import printable
 from harvester.vision.measure import measure, pack
 
 #: As measure.cu has them: columns and lines of a block.
 _THREADS, _LINES = 256, 16
 
-_PARTS = (GRID_SIDE * GRID_SIDE, 256, TILE_ROWS * TILE_COLS, TILE_ROWS * TILE_COLS, 1)
-#: Counters of a picture: grid, histogram, tile sums, tile squares, gradient.
+_PARTS = (GRID_SIDE * GRID_SIDE, 256, TILE_ROWS * TILE_COLS, TILE_ROWS * TILE_COLS, 1, 2)
+#: Counters of a picture: grid, histogram, tile sums, tile squares, gradient, variogram.
 _COUNTERS = sum(_PARTS)
 
 #: What a sample is called in C, by bytes.
@@ -148,7 +148,7 @@ def _kernel(itemsize: int) -> Any:
 
 
 def _measurement(counters: NDArray[np.int64], stream: StreamInfo) -> Measurement:
-    grid, histogram, sums, squares, gradient = np.split(counters, np.cumsum(_PARTS)[:-1])
+    grid, histogram, sums, squares, gradient, variogram = np.split(counters, np.cumsum(_PARTS)[:-1])
     return Measurement(
         codec=stream.codec,
         width=stream.width,
@@ -158,6 +158,7 @@ def _measurement(counters: NDArray[np.int64], stream: StreamInfo) -> Measurement
         tile_sums=sums.reshape(TILE_ROWS, TILE_COLS),
         tile_squares=squares.reshape(TILE_ROWS, TILE_COLS),
         gradient=int(gradient[0]),
+        variogram=Variogram(*variogram.tolist()),
     )
 
 

@@ -19,6 +19,10 @@
 #define SUMS (HISTOGRAM + 256)
 #define SQUARES (SUMS + TILE_ROWS * TILE_COLS)
 #define GRADIENT (SQUARES + TILE_ROWS * TILE_COLS)
+#define NEAR (GRADIENT + 1)
+#define FAR (NEAR + 1)
+
+#define LAGS 60 // of a variogram, in the shorter side
 
 typedef unsigned long long count_t;
 
@@ -36,6 +40,13 @@ __device__ static unsigned level(sample_t sample, int depth)
 __device__ static unsigned difference(unsigned one, unsigned other)
 {
     return one > other ? one - other : other - one;
+}
+
+// The squared difference between a sample and the one so much further on, if that is in the picture.
+__device__ static unsigned squared(const sample_t *sample, int further, bool inside, unsigned here, int depth)
+{
+    unsigned step = inside ? difference(here, level(sample[further], depth)) : 0;
+    return step * step;
 }
 
 // The first and the last of GRID cells that a pixel has a part in, along an axis of that many pixels, and how much
@@ -64,29 +75,37 @@ __device__ static int end_of_run(int line, int bottom, int height)
     return end > line ? end : line + 1;
 }
 
-// luma: `height` lines of `width` samples, `pitch` samples from line to line. counters: GRADIENT + 1 zeros.
+// luma: `height` lines of `width` samples, `pitch` samples from line to line. counters: FAR + 1 zeros.
 extern "C" __global__ void measure(
     const sample_t *luma, int pitch, int width, int height, int depth, count_t *counters)
 {
-    // Most of a block: 16 lines * 256 columns * 255 (* 32 in cells, * 255 in squares, * 2 in gradient) < 2^32.
-    __shared__ unsigned histogram[256], cells[GRID], sums[TILE_COLS], squares[TILE_COLS], gradient;
+    // Most of a block: 16 lines * 256 columns * 255 (* 32 in cells, * 255 in squares, * 2 in gradient,
+    // * 2 * 255 in near and far) < 2^32.
+    __shared__ unsigned histogram[256], cells[GRID], sums[TILE_COLS], squares[TILE_COLS], gradient, near, far;
     int thread = threadIdx.x, column = blockIdx.x * THREADS + thread;
     int top = blockIdx.y * LINES, bottom = top + LINES < height ? top + LINES : height;
-    int line, end, at, cell;
+    int lag = ((width < height ? width : height) + LAGS / 2) / LAGS, line, end, at, cell;
 
     histogram[thread] = 0;
-    if (thread == 0) gradient = 0;
+    if (lag < 1) lag = 1;
+    if (thread == 0) gradient = near = far = 0;
     for (line = top; line < bottom; line = end) {
         end = end_of_run(line, bottom, height);
         if (thread < GRID) cells[thread] = sums[thread] = squares[thread] = 0;
         __syncthreads();
         if (column < width) {
             const sample_t *sample = luma + (long long)line * pitch + column;
-            unsigned sum = 0, square = 0, steps = 0, here = level(*sample, depth), below;
+            unsigned sum = 0, square = 0, steps = 0, one_lag = 0, two_lags = 0, here = level(*sample, depth), below;
             for (at = line; at < end; at++) {
                 below = at + 1 < height ? level(sample[pitch], depth) : here;
                 steps += difference(here, below);
                 if (column + 1 < width) steps += difference(here, level(sample[1], depth));
+                if (at % lag == 0) {
+                    one_lag += squared(sample, lag, column + lag < width, here, depth)
+                        + squared(sample, lag * pitch, at + lag < height, here, depth);
+                    two_lags += squared(sample, 2 * lag, column + 2 * lag < width, here, depth)
+                        + squared(sample, 2 * lag * pitch, at + 2 * lag < height, here, depth);
+                }
                 sum += here;
                 square += here * here;
                 atomicAdd(&histogram[here], 1u);
@@ -98,6 +117,8 @@ extern "C" __global__ void measure(
             atomicAdd(&sums[tile_of(column, width, TILE_COLS)], sum);
             atomicAdd(&squares[tile_of(column, width, TILE_COLS)], square);
             atomicAdd(&gradient, steps);
+            atomicAdd(&near, one_lag);
+            atomicAdd(&far, two_lags);
         }
         __syncthreads();
         // This thread alone reads and clears its sums, so no barrier follows. All of a tile lies in its cell, in part.
@@ -110,5 +131,9 @@ extern "C" __global__ void measure(
         }
     }
     if (histogram[thread]) atomicAdd(&counters[HISTOGRAM + thread], (count_t)histogram[thread]);
-    if (thread == 0) atomicAdd(&counters[GRADIENT], (count_t)gradient);
+    if (thread == 0) {
+        atomicAdd(&counters[GRADIENT], (count_t)gradient);
+        atomicAdd(&counters[NEAR], (count_t)near);
+        atomicAdd(&counters[FAR], (count_t)far);
+    }
 }

@@ -21,6 +21,8 @@ from harvester.store.forgetting import carry_out
 from harvester.store.layout import shown
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
+from harvester.store.marks import Marks
+from harvester.store.scenes import scenes_shown
 from harvester.transport import RateLimit, SharedLimits, Transport
 
 #: Helix wants longer pauses than media hosts: 1, 2, 4, 8 s at most between its tries (facts) where the latter's
@@ -69,7 +71,7 @@ def open_dataset(root: Path, clock: Clock, *, create: bool = True, adopt: bool =
             if names := ledger.leaving():
                 dataset.remove(names, lambda: None, lambda: ledger.commit_left(clock.now()))
             carry_out(dataset, ledger, clock.now())
-            dataset.complete(ledger.overlays())
+            dataset.complete(Marks(ledger.overlays(), scenes_shown(ledger, dataset)))
             lost = not ledger.keeps_any()
             if lost:
                 dataset.withdraw_unlisted()

@@ -18,7 +18,9 @@ from harvester.store.classes import ClassEntry, SplitRule
 from harvester.store.dataset import Dataset
 from harvester.store.disk import free_bytes
 from harvester.store.ledger import Ledger
+from harvester.store.marks import Marks
 from harvester.store.records import Outcome
+from harvester.store.scenes import scenes_shown
 from harvester.text import printable, slugify
 from harvester.vision.jpeg import encode, to_rgb
 
@@ -111,7 +113,8 @@ class DatasetSink:
             self._ledger.commit(outcomes)
 
     def finish(self) -> None:
-        if not self.dataset.complete(self._ledger.overlays()):
+        scenes = scenes_shown(self._ledger, self.dataset)
+        if not self.dataset.complete(Marks(self._ledger.overlays(), scenes)):
             _log.warning("stopped before the newest frames were listed in the metadata: the next run lists them")
 
 

@@ -57,11 +57,12 @@ _AFTER_SCORES = {
     "harvested_at": "utc",
     "url": "string",
     "overlay_boxes": "string",
+    "scene": "string",
 }
 _OWN = (*_BEFORE_SCORES, *_AFTER_SCORES)
 
 #: Own columns that older versions did not write.
-_LATER = ("overlay_boxes",)
+_LATER = ("overlay_boxes", "scene")
 
 #: Own columns that may be null, when Twitch does not tell, or too little is known; scores may too, when another
 #: filter set wrote the row.

@@ -25,7 +25,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from harvester.errors import ForeignDataset
@@ -39,6 +38,7 @@ from harvester.store.disk import (
     sync_folder,
 )
 from harvester.store.layout import Layout, check_file_name, frame_file_name, is_file_name, shown
+from harvester.store.marks import NO_MARKS, Marks
 from harvester.store.metadata import Hurried, SplitRows, files_beside
 from harvester.store.placing import place, withdraw_images, withdraw_split
 from harvester.store.staging import Change, leftovers, read_intent, stage
@@ -117,20 +117,20 @@ class Dataset:
             self._tidy(split for split, change in changes.items() if not change.first)
             self._end(work)
 
-    def complete(self, overlays: Mapping[str, str | None] = MappingProxyType({})) -> bool:
+    def complete(self, marks: Marks = NO_MARKS) -> bool:
         """List every row that stands beside its metadata; False if ``hurried`` left some to the next run.
 
-        ``overlays``: what rows show then, by broadcaster id. Files get the columns they lack. Raises
-        :class:`MachineError` (then recover()).
+        ``marks``: what rows show then. Files get the columns they lack. Raises :class:`MachineError` (then
+        recover()).
         """
         self._require_recovered()
         with changing(self.paths.root):
-            other = {split for split, rows in self._rows.items() if rows.is_stale(overlays)}
+            other = {split for split, rows in self._rows.items() if rows.is_stale(marks)}
             if stale := other.union(self._beside()):
                 work = self._begin()
                 with suppress(Hurried):
                     for split in sorted(stale):
-                        self._rewrite(split, self._rows[split], work, overlays)
+                        self._rewrite(split, self._rows[split], work, marks)
                 self._end(work)
             left = self._beside()
             self._tidy(split for split in SPLITS if split not in left)
@@ -319,16 +319,10 @@ class Dataset:
             self._tidy([split])
             self._rows[split] = left
 
-    def _rewrite(
-        self,
-        split: SplitName,
-        rows: SplitRows,
-        work: Path,
-        overlays: Mapping[str, str | None] = MappingProxyType({}),
-    ) -> None:
+    def _rewrite(self, split: SplitName, rows: SplitRows, work: Path, marks: Marks = NO_MARKS) -> None:
         """Make ``rows`` the split's, all of them in its metadata."""
         path = self.paths.metadata(split)
-        replace_durably(path, rows.encoded(hurried=self.hurried, overlays=overlays), work)
+        replace_durably(path, rows.encoded(hurried=self.hurried, marks=marks), work)
         self._rows[split] = rows.written(path)
         self._tidy([split])
 

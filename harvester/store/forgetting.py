@@ -29,6 +29,7 @@ from harvester.store.disk import changing, delete_tree, sync_folder
 from harvester.store.forgettings import Erased
 from harvester.store.layout import Layout, is_file_name
 from harvester.store.ledger import Ledger
+from harvester.store.marks import Marks
 from harvester.store.tombstones import Tombstone
 
 _ORIGIN = re.compile(r"(?P<slug>[^/]+)/(?P<kind>vod|clip)-(?P<id>.+)-[0-9]+\.jpg")
@@ -71,7 +72,7 @@ def carry_out(dataset: Dataset, ledger: Ledger, now: datetime) -> bool:
     for stone in stones:
         ledger.erase(stone)
     ledger.cleanse()
-    dataset.complete(ledger.overlays())
+    dataset.complete(Marks(ledger.overlays()))
     ledger.commit_forgotten(stones, now)
     return True
 

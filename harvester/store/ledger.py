@@ -25,14 +25,14 @@ from harvester.store.removals import CAPPED_DAY, WITH_SOURCE
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 #: What makes a ledger of version n one of version n + 1. Version 1 knew no parts: there every visited source is
 #: one whole part, to be found out about when it is opened again. Version 2 lacked indexes: a row of outcomes is
 #: two pages, so that whatever looks at all of a category, a run or a pass must find its columns in an index.
 #: Version 3 knew no labels: there every part that has been open is what its source was listed as. Of version 4
 #: nothing has left. Version 5 saw no storyboards. Of version 6 nothing was forgotten or too old. Version 7 told no
-#: overlays.
+#: overlays, version 8 no scenes.
 MIGRATIONS = {
     1: """
     ALTER TABLE visits ADD COLUMN first_k INTEGER NOT NULL DEFAULT 0;
@@ -98,6 +98,7 @@ MIGRATIONS = {
     ) WITHOUT ROWID
     """,
     7: "CREATE TABLE overlays (broadcaster_id TEXT PRIMARY KEY, boxes TEXT) WITHOUT ROWID",
+    8: "CREATE INDEX outcomes_repeated ON outcomes (near_key, broadcaster_id, reason) WHERE near_key IS NOT NULL",
 }
 
 #: Condition for kept outcomes that an index of names answers: they are those that name a file.

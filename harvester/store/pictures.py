@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from harvester.store.removals import Removals
+from harvester.vision.fold import DUPLICATE
 
 #: Orders decisions as if by chance, always alike: Knuth's multiplicative hash (TAOCP 3, 6.4) of their numbers.
 _BY_CHANCE = "seq * 2654435761 % 4294967296, seq"
@@ -27,6 +30,15 @@ class SeenPicture(NamedTuple):
     measurement: bytes
 
 
+class Repeated(NamedTuple):
+    """A kept picture that others have shown, too: decision, image, and of each of the others the decisions (seq)
+    that dropped it as a duplicate, the earliest first."""
+
+    seq: int
+    file_name: str
+    others: tuple[tuple[int, ...], ...]
+
+
 class Pictures(Removals):
     """The part of the ledger that shows what was left out."""
 
@@ -41,6 +53,25 @@ class Pictures(Removals):
     def removed_pictures(self, count: int) -> dict[str, list[SeenPicture]]:
         """... of the pictures that were kept and have left the dataset since."""
         return self._chosen("SELECT seq, reason FROM removals", count)
+
+    def repeated_by_others(self, least: int) -> list[Repeated]:
+        """Kept pictures, still in the dataset, that ``least`` or more other broadcasters have shown, too."""
+        repeated = "SELECT near_key FROM outcomes WHERE near_key IS NOT NULL AND reason = ?1"
+        rows = self._database.rows(
+            "SELECT k.seq, k.file_name, d.broadcaster_id, d.seq FROM outcomes d"
+            " JOIN outcomes k ON k.seq = d.near_key"
+            f" WHERE d.near_key IN ({repeated} GROUP BY near_key HAVING count(DISTINCT broadcaster_id) >= ?2)"
+            " AND d.reason = ?1 AND d.broadcaster_id <> k.broadcaster_id AND k.file_name IS NOT NULL"
+            " AND k.measurement IS NOT NULL AND k.seq NOT IN (SELECT seq FROM removals) ORDER BY 1, 3, 4",
+            DUPLICATE,
+            least,
+        )
+        found = []
+        for (seq, file_name), its in groupby(rows, itemgetter(0, 1)):
+            others = tuple(tuple(row[3] for row in of_one) for _, of_one in groupby(its, itemgetter(2)))
+            if len(others) >= least:
+                found.append(Repeated(seq, file_name, others))
+        return found
 
     def tried_again(self, now: datetime) -> dict[str, int]:
         """Failures (of targets and of whole sources) that will be tried again: due ``now``, and later."""

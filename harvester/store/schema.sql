@@ -1,4 +1,4 @@
--- Schema 8 of the ledger (store/ledger.py).
+-- Schema 9 of the ledger (store/ledger.py).
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL, ended_at TEXT,
     rules TEXT NOT NULL, report TEXT
@@ -57,6 +57,7 @@ CREATE INDEX outcomes_of_pass ON outcomes (
 CREATE INDEX outcomes_by_source ON outcomes (category_id, kind, source_id);
 CREATE INDEX outcomes_due ON outcomes (category_id, retry_at) WHERE retry_at IS NOT NULL;
 CREATE UNIQUE INDEX outcomes_by_file ON outcomes (file_name) WHERE file_name IS NOT NULL;
+CREATE INDEX outcomes_repeated ON outcomes (near_key, broadcaster_id, reason) WHERE near_key IS NOT NULL;
 CREATE TABLE barriers (
     number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, through_seq INTEGER NOT NULL, decided_at TEXT NOT NULL,
     cause TEXT NOT NULL DEFAULT 'sightings');

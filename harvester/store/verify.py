@@ -32,7 +32,7 @@ from harvester.vision.measure import unpack
 SLAB_ROWS, SLAB_COLUMNS = 64, 4096
 
 #: Filters that runs of earlier versions did not have, and so do not record: off.
-BEFORE: Mapping[str, Any] = MappingProxyType({"detail_share": 0.0, "idle": "off"})
+BEFORE: Mapping[str, Any] = MappingProxyType({"detail_share": 0.0, "blur": 1.0, "idle": "off"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,16 +224,35 @@ def plain_measurement(y: NDArray[np.uint8]) -> tuple[Any, ...]:
         return np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
 
     gradient = np.abs(np.diff(exact, axis=0)).sum() + np.abs(np.diff(exact, axis=1)).sum()
-    return np.bincount(y.ravel(), minlength=256), tiles(exact), tiles(exact * exact), int(gradient)
+    return (
+        np.bincount(y.ravel(), minlength=256),
+        tiles(exact),
+        tiles(exact * exact),
+        int(gradient),
+        plain_variogram(exact),
+    )
+
+
+def plain_variogram(exact: NDArray[np.int64]) -> tuple[int, int]:
+    """Squared differences one lag apart, and two, on every line that is a multiple of the lag."""
+    lag = max(1, (min(exact.shape) + 30) // 60)
+    lines = exact[::lag]
+
+    def squares(across: int, down: int) -> int:
+        beside, below = lines[:, across:] - lines[:, :-across], lines[down:] - lines[:-down]
+        return int((beside**2).sum() + (below**2).sum())
+
+    return squares(lag, 1), squares(2 * lag, 2)
 
 
 def check_measurement(one: Measurement, y: NDArray[np.uint8]) -> None:
     """Every number of it, against its definition."""
-    histogram, sums, squares, gradient = plain_measurement(y)
+    histogram, sums, squares, gradient, variogram = plain_measurement(y)
     assert np.array_equal(one.histogram, histogram)
     assert np.array_equal(one.tile_sums, sums)
     assert np.array_equal(one.tile_squares, squares)
     assert one.gradient == gradient
+    assert one.variogram == variogram
     down, across = (coverage(length) for length in y.shape)
     assert np.array_equal(one.grid, down @ y.astype(np.int64) @ across.T)
 

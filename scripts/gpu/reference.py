@@ -54,6 +54,7 @@ def same(block: np.ndarray, unit: AccessUnit) -> bool:
 def same_measurement(one: Measurement, other: Measurement) -> bool:
     """Every integer of two measurements."""
     arrays = ("grid", "histogram", "tile_sums", "tile_squares")
-    return (one.width, one.height, one.gradient) == (other.width, other.height, other.gradient) and all(
+    numbers = ("width", "height", "gradient", "variogram")
+    return all(getattr(one, name) == getattr(other, name) for name in numbers) and all(
         np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
     )

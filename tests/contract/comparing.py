@@ -28,7 +28,7 @@ def assert_same(picture: Picture, expected: list[np.ndarray]) -> None:
 def assert_measured(measurement: Measurement, unit: AccessUnit) -> None:
     """As the picture of the ffmpeg program measures."""
     wanted = measure(Picture(unit.stream, player(unit)[0], None, None))
-    for name in ("codec", "width", "height", "gradient"):
+    for name in ("codec", "width", "height", "gradient", "variogram"):
         assert getattr(measurement, name) == getattr(wanted, name)
     for name in ("grid", "histogram", "tile_sums", "tile_squares"):
         np.testing.assert_array_equal(getattr(measurement, name), getattr(wanted, name))

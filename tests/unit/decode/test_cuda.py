@@ -75,7 +75,7 @@ def bench(cupy: Any) -> cuda.DeviceBench:
 
 
 def assert_equal(got: Measurement, wanted: Measurement) -> None:
-    for name in ("codec", "width", "height", "gradient"):
+    for name in ("codec", "width", "height", "gradient", "variogram"):
         assert getattr(got, name) == getattr(wanted, name), name
     for name in ("grid", "histogram", "tile_sums", "tile_squares"):
         assert getattr(got, name).dtype == np.int64
@@ -147,8 +147,8 @@ class TestTheKernel:
     def test_adds_to_what_threads_share_only_atomically(self) -> None:
         """The stand-in would not notice: it never interrupts a thread."""
         text = Path(cuda.__file__).with_name("measure.cu").read_text()
-        shared = r"\b(histogram|cells|sums|squares|gradient|counters)\b(\[[^\]]*\])?"
-        assert len(re.findall(r"atomicAdd\(&" + shared, text)) == 10
+        shared = r"\b(histogram|cells|sums|squares|gradient|near|far|counters)\b(\[[^\]]*\])?"
+        assert len(re.findall(r"atomicAdd\(&" + shared, text)) == 14
         assert not re.findall(shared + r"\s*([-+|]=|\+\+)", text)
 
     def test_has_the_sizes_that_its_launch_has(self) -> None:

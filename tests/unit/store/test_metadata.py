@@ -19,7 +19,7 @@ from tests.unit.store.conftest import CELESTE, HADES, frame_of, nothing
 COLUMNS = (
     "file_name label label_id category_id source_type source_id broadcaster_id offset_s streamed_at width height "
     "rendition codec decoder phash sha256 label_source label_confidence | split run_id harvester_version "
-    "harvested_at url overlay_boxes"
+    "harvested_at url overlay_boxes scene"
 )
 
 
@@ -41,7 +41,7 @@ def test_columns_are_those_of_the_contract(path: Path) -> None:
     floats = {"offset_s", "label_confidence", *score_names()}
     assert {name for name, kind in types.items() if kind == "double"} == floats
     assert {kind for name, kind in types.items() if name not in floats} == {"string"}
-    assert table.column("overlay_boxes").null_count == 4
+    assert table.column("overlay_boxes").null_count == table.column("scene").null_count == 4
     assert table.column("streamed_at").null_count == 2
     assert table.column("split").unique().to_pylist() == ["train"]
 
@@ -85,7 +85,7 @@ def test_scores_of_an_older_filter_set_are_null(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda t: t.append_column("blur", t.column("offset_s")), r"blur.*newer version"),
+        (lambda t: t.append_column("gloss", t.column("offset_s")), r"gloss.*newer version"),
         (lambda t: t.drop_columns(["phash"]), r"damaged.*phash"),
         (lambda t: t.append_column("label", t.column("label")), "damaged"),
         (lambda t: t.set_column(2, "label_id", pa.array(["a", "b", "c", "d"])), "damaged"),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from harvester.config import Filter
 from harvester.model import Measurement, SplitName
 from harvester.store import overlays as store_overlays
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
+from harvester.store.marks import Marks
 from harvester.store.metadata import Hurried, SplitRows
 from harvester.store.overlays import overlays_seen
 from harvester.store.tombstones import Tombstone
@@ -29,7 +32,7 @@ from tests.unit.store.conftest import (
     listed,
     nothing,
 )
-from tests.unit.store.test_removals import NOW, Books
+from tests.unit.store.test_removals import NOW, RULES, Books
 from tests.unit.vision.test_overlay import LOGO, pictures, still
 
 #: Pictures of a source, a minute apart, and sources of a broadcaster: enough for evidence.
@@ -40,7 +43,10 @@ WITH_LOGO = pictures(still(LOGO), count=SHOWN * SOURCES * 4, seed=6)
 
 
 class Channels(Books):
-    """A ledger that is shown whole broadcasters."""
+    """A ledger that is shown whole broadcasters; what they show is drawn of clouds, so blur is no matter."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__(path, replace(RULES, filter=Filter(blur=1)))
 
     def broadcaster(self, name: str, shown: list[Measurement], category: str = "1", first: int = 0) -> list[int]:
         """Kept decisions of one whose VODs show these pictures, a minute apart."""
@@ -243,35 +249,35 @@ def shown(root: Path) -> dict[str, set[str | None]]:
 
 def test_rows_show_the_overlays_of_their_broadcaster(published: Dataset, root: Path) -> None:
     assert shown(root) == {TRAIN: {None}, TEST: {None}}
-    assert published.complete({TRAIN: "[1]", "7": "[2]"})
+    assert published.complete(Marks({TRAIN: "[1]", "7": "[2]"}))
     assert shown(root) == {TRAIN: {"[1]"}, TEST: {None}}
     assert {frame.overlay_boxes for frame in Dataset.open(root).frames()} == {"[1]", None}
     assert listed(root) == images(root)
 
 
 def test_rows_that_show_them_already_are_not_written_again(published: Dataset, root: Path) -> None:
-    published.complete({TRAIN: "[1]"})
+    published.complete(Marks({TRAIN: "[1]"}))
     files = [published.paths.metadata(split) for split in ("train", "test")]
     before = [file.stat().st_ino for file in files]
-    published.complete({TRAIN: "[1]"})
+    published.complete(Marks({TRAIN: "[1]"}))
     assert [file.stat().st_ino for file in files] == before
-    published.complete({TRAIN: "[1]", TEST: "[]"})
+    published.complete(Marks({TRAIN: "[1]", TEST: "[]"}))
     assert [file.stat().st_ino == old for file, old in zip(files, before, strict=True)] == [True, False]
 
 
 def test_what_the_ledger_lost_stays_in_the_metadata(published: Dataset, root: Path) -> None:
-    published.complete({TRAIN: "[1]"})
+    published.complete(Marks({TRAIN: "[1]"}))
     opened = Dataset.open(root)
     opened.publish(batch_of(opened, (HADES, "train", 4)), nothing)
-    opened.complete({})
+    opened.complete(Marks({}))
     assert shown(root)[TRAIN] == {"[1]", None}
     path = opened.paths.metadata("train")
-    path.write_bytes(SplitRows.read(path).encoded(overlays={"7": "[2]"}))
+    path.write_bytes(SplitRows.read(path).encoded(marks=Marks({"7": "[2]"})))
     opened = Dataset.open(root)
     assert shown(root)[TRAIN] == {"[1]", None}
-    opened.complete({TRAIN: "[3]"})
+    opened.complete(Marks({TRAIN: "[3]"}))
     assert shown(root)[TRAIN] == {"[3]"}
-    opened.complete({TRAIN: None})
+    opened.complete(Marks({TRAIN: None}))
     assert shown(root)[TRAIN] == {None}
 
 
@@ -294,7 +300,7 @@ def test_a_file_without_the_column_is_read_and_gets_it(published: Dataset, root:
     opened = Dataset.open(root)
     assert [frame.overlay_boxes for frame in opened.frames()] == [None] * 3
     assert SplitRows.read(path).tally("overlay_boxes") == {(None,): 2}
-    opened.complete({TRAIN: "[1]"})
+    opened.complete(Marks({TRAIN: "[1]"}))
     assert shown(root)[TRAIN] == {"[1]"}
 
 
@@ -306,7 +312,7 @@ def test_killed_at_any_step_the_rows_are_whole_and_the_next_start_ends_it(
     while True:
         at += 1
         try:
-            disk_steps.run(lambda: Dataset.open(root).complete({TRAIN: f"[{at}]", TEST: "[]"}), stop_at=at)
+            disk_steps.run(lambda: Dataset.open(root).complete(Marks({TRAIN: f"[{at}]", TEST: "[]"})), stop_at=at)
             break
         except Killed:
             disk_steps.counting = False
@@ -314,7 +320,7 @@ def test_killed_at_any_step_the_rows_are_whole_and_the_next_start_ends_it(
         assert all(len(its) == 1 for its in shown(root).values())
         opened = Dataset.open(root)
         opened.recover(lambda name: True)
-        opened.complete(names)
+        opened.complete(Marks(names))
         assert shown(root) == {TRAIN: {"[1]"}, TEST: {"[2]"}}
     assert at > 5
 
@@ -328,7 +334,7 @@ def test_the_datasets_library_loads_the_column(
     older = published.paths.metadata("test")
     pq.write_table(pq.read_table(older).drop_columns("overlay_boxes"), older)
     boxes = [{"kind": "static", "left": 0.5, "top": 0.0, "right": 1.0, "bottom": 0.1}]
-    Dataset.open(root).complete({TRAIN: json.dumps(boxes)})
+    Dataset.open(root).complete(Marks({TRAIN: json.dumps(boxes)}))
     loaded = datasets.load_dataset("imagefolder", data_dir=str(root), cache_dir=str(tmp_path / "cache"))
     assert [json.loads(row["overlay_boxes"]) for row in loaded["train"]] == [boxes, boxes]
     assert loaded["test"][0]["overlay_boxes"] is None

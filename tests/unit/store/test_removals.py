@@ -77,6 +77,8 @@ class Books:
             NOW,
             offset_s=10.0 * k,
             phash=decided.phash,
+            near_key=decided.near_key,
+            near_distance=decided.near_distance,
             measurement=pack(shown),
             file_name=f"game-{source.category_id}/{source.id}-{k}.jpg" if kept else None,
         )

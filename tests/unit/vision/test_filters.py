@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
@@ -117,6 +120,53 @@ def test_drawn_games_have_information(game: Design) -> None:
         found = verdict(game(t, 7))
         assert found.kept
         assert found.scores["detail_share"] > 10 * LIMITS.detail_share
+
+
+def blurred(y: np.ndarray, share: float) -> np.ndarray:
+    """By a Gaussian whose radius is that share of the shorter side."""
+    return cv2.GaussianBlur(y.astype(np.uint8), (0, 0), share * min(y.shape))
+
+
+@pytest.mark.parametrize("height", [160, 270, 480, 1080])
+def test_games_that_are_blurred_beyond_use_are_dropped_in_any_size(game_frame: np.ndarray, height: int) -> None:
+    luma = (16 + game_frame.mean(axis=2) * 219 / 255).astype(np.uint8)
+    y = cv2.resize(luma, (height * 16 // 9, height), interpolation=cv2.INTER_AREA)
+    assert verdict(y).scores["blur"] < 0.6
+    assert verdict(blurred(y, 1 / 180)).kept
+    found = verdict(blurred(y, 1 / 40))
+    assert found.reason == "blurred" and found.scores["blur"] > LIMITS.blur
+    assert verdict(blurred(y, 1 / 40).T).reason == "blurred"
+    assert verdict(blurred(y, 1 / 40), Filter(blur=1)).kept
+
+
+def test_something_sharp_keeps_a_blurred_picture(game_frame: np.ndarray) -> None:
+    y = blurred(16 + game_frame.mean(axis=2) * 219 / 255, 1 / 40)
+    y[90:180, 180:300] = 30
+    y[100:170:12, 200:280] = 220  # a menu over the paused game
+    assert verdict(y).kept
+
+
+def test_one_limit_holds_for_light_and_faint_pictures(game_frame: np.ndarray) -> None:
+    y = 16 + game_frame.mean(axis=2) * 219 / 255
+    scores = [verdict(100 + (y - 100) * share).scores["blur"] for share in (1, 0.5, 0.25)]
+    assert scores == pytest.approx([scores[0]] * 3, abs=0.02)
+
+
+def test_blur_is_the_quarter_of_a_ratio() -> None:
+    scores = [verdict(np.tile(y, (90, 1))).scores["blur"] for y in (np.arange(160), np.arange(160) // 80 * 99)]
+    lag = 90 / 60 + 0.5
+    assert scores[0] == (2 * lag) ** 2 * (160 - 2 * lag) / (4 * lag**2 * (160 - lag))  # a ramp
+    assert scores[1] == 0.5  # a step
+    assert verdict(np.full((90, 160), 60)).scores["blur"] == 0
+    assert verdict(np.full((1, 1), 60)).scores["blur"] == 0
+
+
+def test_what_was_not_measured_for_blur_is_not_dropped_for_it(game_frame: np.ndarray) -> None:
+    measured = measure(gray_picture(blurred(16 + game_frame.mean(axis=2) * 219 / 255, 1 / 40)))
+    assert judge(measured, LIMITS).reason == "blurred"
+    found = judge(replace(measured, variogram=None), LIMITS)
+    assert found.kept
+    assert tuple(found.scores) == tuple(name for name in SCORE_NAMES if name != "blur")
 
 
 @pytest.mark.parametrize("level", [16, 18])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -13,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.model import Codec, Measurement
+from harvester.model import Codec, Measurement, Variogram
 from harvester.vision.measure import luma8, measure, pack, unpack
 from tests.unit.vision.conftest import gray_picture, random_picture
 
-HEADER_BYTES = 22
+HEADER_BYTES = 38
 
 SIZES = [
     (1, 1),
@@ -58,16 +60,26 @@ def by_definition(y: np.ndarray) -> Measurement:
         tile_sums=np.array([[tile.sum() for tile in row] for row in tiles], np.int64),
         tile_squares=np.array([[(tile**2).sum() for tile in row] for row in tiles], np.int64),
         gradient=int(np.abs(np.diff(exact, axis=0)).sum() + np.abs(np.diff(exact, axis=1)).sum()),
+        variogram=variogram(exact),
     )
+
+
+def variogram(y: np.ndarray) -> Variogram:
+    """Every pair of pixels one by one."""
+    height, width = y.shape
+    lag = max(1, math.floor(Fraction(min(height, width), 60) + Fraction(1, 2)))
+    lines = range(0, height, lag)
+    sums = {lag: 0, 2 * lag: 0}
+    for far in sums:
+        for line in lines:
+            sums[far] += sum((y[line, far:] - y[line, : max(0, width - far)]) ** 2)
+            sums[far] += sum((y[line + far] - y[line]) ** 2) if line + far < height else 0
+    return Variogram(int(sums[lag]), int(sums[2 * lag]))
 
 
 def assert_equal(one: Measurement, other: Measurement) -> None:
-    assert (one.codec, one.width, one.height, one.gradient) == (
-        other.codec,
-        other.width,
-        other.height,
-        other.gradient,
-    )
+    for name in ("codec", "width", "height", "gradient", "variogram"):
+        assert getattr(one, name) == getattr(other, name), name
     for name in ("grid", "histogram", "tile_sums", "tile_squares"):
         got, wanted = getattr(one, name), getattr(other, name)
         assert got.dtype == wanted.dtype == np.int64, name
@@ -103,6 +115,14 @@ def test_pairs_past_float32_are_exact() -> None:
     """Pixels are counted as pairs of half a picture each: 2^24 of them are more than 8K has."""
     measurement = measure(gray_picture(np.full((4202, 8001), 7, np.uint8)))
     assert measurement.histogram[7] == 4202 * 8001 == 2 * (2**24 + 32_885)
+
+
+def test_squares_past_int32_are_exact() -> None:
+    """Black and white by turns, lag by lag: every near difference is the greatest there is, and no far one."""
+    lag = 2160 // 60
+    y = np.kron(np.indices((60, 108)).sum(0) % 2, np.full((lag, lag), 255)).astype(np.uint8)
+    pairs = 60 * (107 * lag) + 59 * (108 * lag)
+    assert measure(gray_picture(y)).variogram == Variogram(255**2 * pairs, 0)
 
 
 def test_tall_pictures_are_exact() -> None:
@@ -148,6 +168,28 @@ def test_packing_keeps_what_needs_eight_bytes() -> None:
     assert_equal(unpack(pack(measured)), measured)
 
 
+def before_the_variogram(measured: Measurement) -> bytes:
+    """As version 1 packed it, byte for byte."""
+    parts = (measured.grid, measured.histogram, measured.tile_sums, measured.tile_squares)
+    planes = np.concatenate([part.ravel() for part in parts]).astype("<u4").view(np.uint8).reshape(-1, 4).T
+    numbers = struct.pack("<IIQ", measured.width, measured.height, measured.gradient)
+    codec = list(Codec).index(measured.codec)
+    return b"hm" + bytes([1, 4, codec, 0]) + numbers + zlib.compress(planes.tobytes(), 1)
+
+
+def test_measurements_of_version_1_are_read_and_packed_as_they_were() -> None:
+    measured = replace(measure(random_picture(48, 27)), variogram=None)
+    packed = before_the_variogram(measured)
+    assert_equal(unpack(packed), measured)
+    assert pack(unpack(packed)) == packed
+
+
+@pytest.mark.parametrize("sums", [(1, 5), (0, 1)])
+def test_a_variogram_that_cannot_be_is_refused(sums: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="variogram"):
+        unpack(PACKED[:22] + struct.pack("<QQ", *sums) + PACKED[38:])
+
+
 def test_numbers_that_int64_cannot_hold_are_refused() -> None:
     packed = pack(measure(gray_picture(np.full((4320, 7680), 255, np.uint8))))
     planes = bytearray(zlib.decompress(packed[HEADER_BYTES:]))
@@ -163,7 +205,7 @@ def test_a_game_frame_packs_small(game_frame: np.ndarray) -> None:
 PACKED = pack(measure(random_picture(48, 27)))
 
 
-@pytest.mark.parametrize("cut", [0, 1, 10, 23, 24, 30, len(PACKED) - 1])
+@pytest.mark.parametrize("cut", [0, 1, 10, 22, 23, 24, 30, 38, 39, len(PACKED) - 1])
 def test_cut_packets_are_refused(cut: int) -> None:
     with pytest.raises(ValueError):
         unpack(PACKED[:cut])
@@ -185,7 +227,7 @@ def test_longer_packets_are_refused() -> None:
 
 def test_a_packet_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version"):
-        unpack(PACKED[:2] + b"\x02" + PACKED[3:])
+        unpack(PACKED[:2] + b"\x03" + PACKED[3:])
 
 
 @given(st.integers(0, len(PACKED) - 1), st.binary(min_size=1, max_size=4))
