@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -15,7 +15,18 @@ from harvester.errors import FetchError, SourceError, TargetError
 from harvester.fetch.clips import ClipReader
 from harvester.fetch.heads import HeadSizes
 from harvester.fetch.segments import SegmentReader
-from harvester.model import AccessUnit, Clip, Codec, Rendition, Segment, Source, Target, VideoDetails, Vod
+from harvester.model import (
+    AccessUnit,
+    Clip,
+    Codec,
+    LabelledSpan,
+    Rendition,
+    Segment,
+    Source,
+    Target,
+    VideoDetails,
+    Vod,
+)
 from harvester.pipeline.storyboards import Foreseen, Storyboards, worth_a_look
 from harvester.ports import Details, Resolver
 from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
@@ -23,7 +34,8 @@ from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_pa
 from harvester.sampling.plan import first_part
 from harvester.sampling.playlist import MediaPlaylist, later, parse_media_playlist
 from harvester.sampling.renditions import obstacle, order_renditions
-from harvester.sampling.storyboard import Tiles, busy, idle_spans
+from harvester.sampling.storyboard import Tiles, busy, idle_spans, merged
+from harvester.sampling.unplayed import unplayed
 from harvester.stats import RequestKind
 from harvester.store.parts import Parts
 from harvester.text import is_page
@@ -208,6 +220,8 @@ class Opener:
         else:
             evidence, tiles = await self._evidence(source, media)
             spans = labelled_spans(source, evidence, Extent(media.edge_s, media.ended), self._sample)
+            if tiles is not None:
+                evidence = await asyncio.to_thread(_with_unplayed, evidence, tiles, spans, media)
             sure = usable(spans, source.category_id, self._sample.min_confidence)
             parts, targets = open_parts(
                 source, planned, media, self._sample, busy(sure, evidence.idle), tiles=tiles
@@ -239,7 +253,7 @@ class Opener:
         game = told.category.id if told.category else None
         board = self._storyboard(source)
         tiles = None if board is None else await board.tiles(source, told)
-        idle = () if tiles is None else idle_spans(tiles, media.edge_s if media.ended else math.inf)
+        idle = () if tiles is None else idle_spans(tiles, _length_s(media))
         return Evidence(source.category_id, told.chapters, game, clips, idle), tiles
 
     def _storyboard(self, vod: Vod) -> Storyboards | None:
@@ -252,6 +266,17 @@ class Opener:
             return await details.of_vod(vod.id, previews=self._storyboard(vod) is not None)
         except SourceError:
             return None
+
+
+def _length_s(media: Media) -> float:
+    """How long a VOD is; without end as long as it grows."""
+    return media.edge_s if media.ended else math.inf
+
+
+def _with_unplayed(evidence: Evidence, tiles: Tiles, spans: Sequence[LabelledSpan], media: Media) -> Evidence:
+    """The evidence with the scenes in which nobody plays, as the storyboard shows them."""
+    found = unplayed(tiles, spans, _length_s(media))
+    return replace(evidence, idle=merged((*evidence.idle, *found.spans)), scenes=found.scenes)
 
 
 def _is_absent(error: TargetError) -> bool:

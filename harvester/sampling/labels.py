@@ -37,6 +37,7 @@ from itertools import pairwise
 
 from harvester.config import Sample
 from harvester.model import Chapter, Label, LabelledSpan, LabelSource, Source, Span
+from harvester.sampling.scene import Scene
 
 #: How far each kind of evidence is believed when it stands alone. Not measured on Twitch: they put the kinds in
 #: the order of what is publicly known of them. Clips carry the category of their moment; chapters are the
@@ -70,7 +71,7 @@ class Evidence:
 
     ``listed``: the category under which Helix lists it; None: under none that matters here. ``chapters``: () = it
     has none, None = not told. ``game``: id of the VOD's own category; None = unset or not told. ``idle``: where
-    its storyboard shows no play, whatever the category.
+    its storyboard shows no play, whatever the category; ``scenes``: what it shows there, if that stands.
     """
 
     listed: str | None
@@ -78,6 +79,7 @@ class Evidence:
     game: str | None = None
     clips: tuple[ClipMark, ...] = ()
     idle: tuple[Span, ...] = ()
+    scenes: tuple[Scene, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,11 +137,11 @@ def idle_spans(tiles: Tiles, length_s: float) -> tuple[Span, ...]:
     """
     if len(tiles.moments_s) < 2:
         return ()
-    runs = [run for run in _runs(_blank(tiles)) if len(run) > 1]
+    blank = [run for run in runs(_blank(tiles)) if len(run) > 1]
     planes = _planes(tiles.cells)
     still = list(_still_runs(tiles, planes))
-    runs += [run for run in still if _is_card(run, still, tiles, planes, length_s)]
-    spans = _merged(_stretch(run, tiles, length_s) for run in runs)
+    cards = [run for run in still if _is_card(run, still, tiles, planes, length_s)]
+    spans = merged(stretch(run, tiles, length_s) for run in (*blank, *cards))
     shown_s = tiles.moments_s[-1] - tiles.moments_s[0] + tiles.interval_s
     return spans if sum(span.length_s for span in spans) <= TOO_MUCH * shown_s else ()
 
@@ -155,8 +155,8 @@ def _blank(tiles: Tiles) -> NDArray[np.bool_]:
     return found
 
 
-def _runs(marked: NDArray[np.bool_]) -> Iterator[range]:
-    """Numbers of neighbours that are marked."""
+def runs(marked: NDArray[np.bool_]) -> Iterator[range]:
+    """Numbers of neighbours that are marked, in order."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], marked, [False]))))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         yield range(int(start), int(end))
@@ -231,21 +231,23 @@ def _is_again(run: range, other: range, tiles: Tiles, planes: NDArray[np.int16])
     return bool(returned <= FEW and between > STEPS[-1])
 
 
-def _stretch(run: range, tiles: Tiles, length_s: float) -> Span:
+def stretch(run: range, tiles: Tiles, length_s: float) -> Span:
+    """What of a VOD of that length a run of tiles stands for: half an interval, or :data:`MARGIN_S`, around it."""
     margin_s = min(tiles.interval_s / 2, MARGIN_S)
     start_s = max(0.0, tiles.moments_s[run[0]] - margin_s)
     return Span(start_s, max(start_s, min(length_s, tiles.moments_s[run[-1]] + margin_s)))
 
 
-def _merged(spans: Iterable[Span]) -> tuple[Span, ...]:
-    merged: list[Span] = []
+def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The same stretches in order; those that touch or overlap as one."""
+    whole: list[Span] = []
     for span in sorted(spans, key=lambda span: span.start_s):
-        if merged and span.start_s <= merged[-1].end_s:
-            last = merged.pop()
-            merged.append(Span(last.start_s, max(last.end_s, span.end_s)))
+        if whole and span.start_s <= whole[-1].end_s:
+            last = whole.pop()
+            whole.append(Span(last.start_s, max(last.end_s, span.end_s)))
         else:
-            merged.append(span)
-    return tuple(merged)
+            whole.append(span)
+    return tuple(whole)
 
 
 def busy(labels: Sequence[LabelledSpan], idle: Sequence[Span]) -> tuple[LabelledSpan, ...]:

@@ -13,10 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.sampling.categories import NON_GAMES
+from harvester.sampling.scene import Scene
 from harvester.store.ledger import Ledger
 from harvester.store.removals import Barrier
 from harvester.vision.fold import Rules
 from harvester.vision.idle import IDLE, Moments, idle, may_be_idle
+from harvester.vision.known import exceptions, shows
 from harvester.vision.measure import thumbnail, unpack
 from harvester.vision.recurring import (
     CONFLICT,
@@ -28,6 +31,9 @@ from harvester.vision.recurring import (
     shown_elsewhere,
     yielding,
 )
+
+#: Pictures of other broadcasters that are held against a scene, of those whose hashes are like its own.
+LIKELY = 256
 
 
 def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
@@ -43,6 +49,7 @@ def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
         shown = _Shown(ledger, barrier, broadcaster_id, labels, left)
         if rules.filter.idle == "on":
             found |= dict.fromkeys(shown.idle(), IDLE)
+            found |= dict.fromkeys(shown.unplayed(), IDLE)
         found |= dict.fromkeys(shown.cards(), RECURRING)
     return found
 
@@ -58,7 +65,7 @@ class _Shown:
         self._asked = np.array([n for n, s in enumerate(self._seen) if s.kept and s.seq not in left], np.int64)
         self._sources = _numbered([s.source for s in self._seen])
         self._hashes = np.array([s.phash for s in self._seen], np.int64).view(np.uint64)
-        self._others: dict[str, NDArray[np.uint64]] = {}
+        self._others: dict[str, tuple[NDArray[np.uint64], NDArray[np.int64]]] = {}
 
     def cards(self) -> Iterator[int]:
         """Kept frames that recur and are not the game's own."""
@@ -81,19 +88,51 @@ class _Shown:
                 if not self._is_of_game(number, alike):
                     yield self._seen[number].seq
 
+    def unplayed(self) -> Iterator[int]:
+        """Kept frames of games that show what storyboards of the broadcaster's VODs show while nobody plays."""
+        asked = [number for number in self._asked.tolist() if self._seen[number].category_id not in NON_GAMES]
+        if not asked:
+            return
+        for scene in self._ledger.scenes_of(self._broadcaster_id, self._barrier.through):
+            alike = np.flatnonzero(_shows(scene, self._thumbnails))
+            by_label: dict[str, list[int]] = {}
+            for number in np.intersect1d(exceptions(alike, self._sources), asked).tolist():
+                by_label.setdefault(self._labels[self._seen[number].category_id], []).append(number)
+            for label, numbers in by_label.items():
+                if not self._is_shown_elsewhere(scene, label, alike):
+                    yield from (self._seen[number].seq for number in numbers)
+
+    def _is_shown_elsewhere(self, scene: Scene, label: str, alike: NDArray[np.int64]) -> bool:
+        """True if other broadcasters of the game show the scene, too: their pictures with hashes like its own are
+        held against it, since those of cards and talks of one design are like one another."""
+        hashes, seqs = self._elsewhere(label)
+        likely = seqs[shown_elsewhere(self._hashes[alike], hashes)][:LIKELY]
+        return bool(len(likely)) and bool(_shows(scene, self._thumbnails_of(likely.tolist())).any())
+
     def _is_of_game(self, number: int, alike: NDArray[np.int64]) -> bool:
         """True if other broadcasters of the game show what looks like sighting ``number``, too."""
-        label = self._labels[self._seen[number].category_id]
+        hashes, _ = self._elsewhere(self._labels[self._seen[number].category_id])
+        return bool(shown_elsewhere(self._hashes[alike], hashes).any())
+
+    def _elsewhere(self, label: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes, and their decisions (seq), that other broadcasters of the game were seen with."""
         if label not in self._others:
             same = [category_id for category_id, its in self._labels.items() if its == label]
             through = self._barrier.through
             self._others[label] = self._ledger.hashes_elsewhere(same, self._broadcaster_id, through)
-        return shown_elsewhere(self._hashes[alike], self._others[label])
+        return self._others[label]
 
     @cached_property
     def _thumbnails(self) -> NDArray[np.uint8]:
-        packed = self._ledger.measurements([s.seq for s in self._seen])
+        return self._thumbnails_of([s.seq for s in self._seen])
+
+    def _thumbnails_of(self, seqs: Sequence[int]) -> NDArray[np.uint8]:
+        packed = self._ledger.measurements(seqs)
         return np.array([thumbnail(unpack(one)).ravel() for one in packed], np.uint8)
+
+
+def _shows(scene: Scene, thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return shows(thumbnails, scene.lumas(), scene.standing.ravel())
 
 
 def _numbered(values: Sequence[str]) -> NDArray[np.int64]:

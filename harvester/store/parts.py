@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from harvester.model import Clip, Label, LabelledSpan, LabelSource, Source, SourceKind, Span, Vod
 from harvester.sampling.labels import ClipMark, Evidence, confidence
 from harvester.sampling.plan import Opened, Part
+from harvester.sampling.scene import Scene
 from harvester.store.database import Database
 from harvester.store.records import evidence_from, evidence_record, labels_from, labels_record, source_from
 
@@ -103,6 +104,22 @@ class Parts:
             vod.id,
         )
         return None if record is None else replace(evidence_from(record), listed=None)
+
+    def scenes_of(self, broadcaster_id: str, through: int) -> Iterator[Scene]:
+        """What the broadcaster's VODs show while nobody plays, in no order that depends on when they were opened;
+        of the parts of which a target was decided up to ``through`` (seq)."""
+        for (record,) in self._database.rows(
+            "SELECT p.evidence FROM (SELECT DISTINCT o.category_id, o.source_id, q.first_k FROM outcomes o"
+            " JOIN parts q ON q.category_id = o.category_id AND q.kind = o.kind AND q.source_id = o.source_id"
+            " AND o.k >= q.first_k AND o.k < q.first_k + q.count"
+            " WHERE o.broadcaster_id = ? AND o.kind = 'vod' AND o.phash IS NOT NULL AND o.seq <= ?) AS seen"
+            " JOIN parts p ON p.category_id = seen.category_id AND p.kind = 'vod' AND p.source_id = seen.source_id"
+            " AND p.first_k = seen.first_k WHERE p.evidence IS NOT NULL"
+            " ORDER BY p.category_id, p.source_id, p.first_k",
+            broadcaster_id,
+            through,
+        ):
+            yield from evidence_from(record).scenes
 
     def end_growing(self, sources: Iterable[Source]) -> None:
         """Take note that these sources, which had not ended when they were last sampled, will give no more."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from harvester.model import (
+    TILE_COLS,
+    TILE_ROWS,
     Category,
     Chapter,
     Clip,
@@ -22,6 +27,7 @@ from harvester.model import (
     VodType,
 )
 from harvester.sampling.labels import ClipMark, Evidence
+from harvester.sampling.scene import Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,7 @@ def evidence_record(evidence: Evidence) -> str:
         "game": evidence.game,
         "clips": [(m.span.start_s, m.span.end_s, m.category_id) for m in evidence.clips],
         "idle": [(span.start_s, span.end_s) for span in evidence.idle],
+        "scenes": [_scene_record(scene) for scene in evidence.scenes],
     }
     return json.dumps(values)
 
@@ -119,7 +126,19 @@ def evidence_from(record: str) -> Evidence:
         values["game"],
         tuple(ClipMark(Span(start, end), category_id) for start, end, category_id in values["clips"]),
         tuple(Span(start, end) for start, end in values.get("idle", ())),  # older versions saw no storyboards
+        tuple(_scene_from(record) for record in values.get("scenes", ())),
     )
+
+
+def _scene_record(scene: Scene) -> list[str]:
+    """Cells and, as bits, which of them stand: both in base 64."""
+    return [b64encode(part).decode("ascii") for part in (scene.cells.tobytes(), np.packbits(scene.standing))]
+
+
+def _scene_from(record: Sequence[str]) -> Scene:
+    cells, bits = (np.frombuffer(b64decode(part), np.uint8) for part in record)
+    standing = np.unpackbits(bits, count=TILE_ROWS * TILE_COLS).astype(np.bool_)
+    return Scene(cells.reshape(TILE_ROWS, TILE_COLS, 3), standing.reshape(TILE_ROWS, TILE_COLS))
 
 
 def without_category(record: str, category_id: str) -> str:

@@ -293,16 +293,19 @@ class Removals(Boxes):
             found = dict(self._database.rows(query, json.dumps(wanted)))
             yield from (found[seq] for seq in wanted)
 
-    def hashes_elsewhere(self, categories: Sequence[str], broadcaster_id: str, through: int) -> NDArray[np.uint64]:
-        """Hashes of all sightings of these categories at other broadcasters."""
+    def hashes_elsewhere(
+        self, categories: Sequence[str], broadcaster_id: str, through: int
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes of all sightings of these categories at other broadcasters, and their decisions (seq)."""
         rows = self._database.rows(
-            "SELECT phash FROM outcomes INDEXED BY outcomes_of_category WHERE category_id IN"
+            "SELECT phash, seq FROM outcomes INDEXED BY outcomes_of_category WHERE category_id IN"
             " (SELECT value FROM json_each(?)) AND phash IS NOT NULL AND broadcaster_id <> ? AND seq <= ?",
             json.dumps(list(categories)),
             broadcaster_id,
             through,
         )
-        return np.array(rows, np.int64).reshape(-1).view(np.uint64)
+        hashes, seqs = np.array(rows, np.int64).reshape(-1, 2).T
+        return hashes.copy().view(np.uint64), seqs
 
     def confidence_of(self, seq: int) -> float:
         """How sure the label of a decision is; of one that nothing is known of, as sure as a listing."""

@@ -157,10 +157,13 @@ def _signs() -> NDArray[np.int64]:
     return signs.reshape(PARTS, _TILES)
 
 
-def shown_elsewhere(looks: NDArray[np.uint64], others: NDArray[np.uint64]) -> bool:
-    """True if one of the ``looks`` of a card is among the hashes seen at ``others``: then it is the game's own."""
-    some = np.unique(looks)[:SCENE_LOOKS]
-    return any(bool(np.any(np.bitwise_count(others ^ look) <= SCENE_BITS)) for look in some)
+def shown_elsewhere(looks: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of the hashes seen at ``others`` are like one of the ``looks`` of a card: if any is, it is the game's
+    own."""
+    found = np.zeros(len(others), np.bool_)
+    for look in np.unique(looks)[:SCENE_LOOKS]:
+        found |= np.bitwise_count(others ^ look) <= SCENE_BITS
+    return found
 
 
 # -- two labels ---------------------------------------------------------------------------------------------------

@@ -87,10 +87,10 @@ def test_among_many_sightings_cards_are_found_too_in_any_order() -> None:
 
 def test_what_others_show_is_the_games_own() -> None:
     look, far = np.uint64(0xFFFF0000FFFF0000), np.array([0, 0x00000000FFFF0000], np.uint64)
-    assert not shown_elsewhere(np.array([look]), far)
+    assert not shown_elsewhere(np.array([look]), far).any()
     near = np.append(far, look ^ np.uint64((1 << module.SCENE_BITS) - 1))
-    assert shown_elsewhere(np.array([look]), near)
-    assert not shown_elsewhere(np.array([look]), np.zeros(0, np.uint64))
+    assert shown_elsewhere(np.array([look]), near).any()
+    assert not shown_elsewhere(np.array([look]), np.zeros(0, np.uint64)).any()
 
 
 @pytest.mark.parametrize("radius", [0, 3, 6, 10])

@@ -1,0 +1,221 @@
+"""Scenes of a VOD in which nobody plays: cards with moving parts, talks, breaks. What its storyboard tells. Pure.
+
+A card or a talk seldom stands still: there are particles on it, bars, a ticker, a head. But the rest of the picture
+stands, or its colours stay, wherever they are, for minutes; and nothing else in the VOD looks like it. Games have
+such scenes, too (rooms, maps, dialogues), and then they have many. So a scene is unplayed only if all of this holds:
+
+- it is *steady*: for :data:`STEADY_TILES` tiles in a row and :data:`STEADY_S` either most cells stand, those apart
+  that stand all over the VOD (an overlay), or the colours hardly change. Each may be hidden for some of the tiles;
+- it stands *apart*: of the rest of its category's time in the VOD little shares its cells or its colours;
+- it is an *exception*: there are at most :data:`SCENES` kinds of such scenes, in at most half of that time.
+
+Measured on 128 VODs of half an hour with cards, breaks and talks of 18 designs (``scripts/bench_labels.py``, a tile
+every 12 s), half of which the limits were set on; a share of tiles that stands, over two minutes:
+
+================================================  =========================  =====================
+of windows of eight tiles                         cells that stand           change of the colours
+================================================  =========================  =====================
+cards and talks, but for two designs              0.43 to 1                  0.3 to 2.8 levels
+stripes; waves of colour, that fill the picture   0.2 to 0.7; 0              0.4 to 1.3; 1.9 to 9
+five recorded games                               0 to 0.3 (Hedgewars 0.57)  1.5 (0.4) to 50
+three drawn games that stand still                0.06 to 1                  0 to 28
+================================================  =========================  =====================
+
+So of games that stand still nothing is found here, and neither are the cards in their VODs; but what is found in one
+VOD of a broadcaster is looked for in the others (:mod:`harvester.vision.known`), and so is what stands in chapters
+of categories that are no games, as long as it is not seen under a game in the same VOD.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harvester.model import LabelledSpan, Span
+from harvester.sampling.categories import NON_GAMES
+from harvester.sampling.scene import Scene
+from harvester.sampling.storyboard import CHANGE, Tiles, merged, runs, stretch
+
+#: A scene is steady for so long (s), and at so many tiles.
+STEADY_S, STEADY_TILES = 60.0, 5
+#: A cell stands if it shows the same at so many of the tiles; a head or a snowflake hides it at the others.
+STANDS = 0.7
+#: So many of the cells stand in a steady scene. The table above.
+STANDING = 0.55
+#: ... or its colours change by so much at most (levels, mean over the cells), at this share of the tiles.
+COLOURS, OF_TILES = 1.5, 0.8
+#: Another tile is of the scene if it has so many of the standing cells, or its colours within twice that limit.
+MEMBER = 0.6
+#: ... and is related to it if it has so many, or its colours within four times the limit.
+RELATED = 0.25
+#: A scene stands apart if at most this share of the other tiles is related to it. Of games that move 0.2 or more
+#: of the tiles have the colours of any window, of cards and talks at most 0.14.
+RELATED_SHARE = 0.15
+#: Unplayed scenes are exceptions: at most so many kinds, in at most this share of the time.
+SCENES, SHARE = 3, 0.5
+#: Cells that show the same in this share of the tiles are an overlay.
+OVERLAY = 0.5
+#: Most scenes of one VOD that are remembered, 2.4 kB each.
+REMEMBERED = 8
+
+_Marks = NDArray[np.bool_]
+_Cells = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Unplayed:
+    """Where nobody plays, in order, and the scenes that are no play."""
+
+    spans: tuple[Span, ...] = ()
+    scenes: tuple[Scene, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Steady:
+    """A steady scene: its first run of tiles; which tiles (n,) are of it, and which are only related to it."""
+
+    run: range
+    members: _Marks
+    related: _Marks
+    scene: Scene
+
+    def is_like(self, other: _Steady) -> bool:
+        """True if the other's first run shows mostly this scene, or what is related to it."""
+        return float((self.members | self.related)[other.run.start : other.run.stop].mean()) > 0.5
+
+
+def unplayed(tiles: Tiles, labels: Sequence[LabelledSpan], length_s: float) -> Unplayed:
+    """What nobody plays in a VOD of that length, by its storyboard. ``labels``: its labelled spans, of all
+    categories; each game is judged on its own."""
+    steady = list(_steady_scenes(tiles))
+    if not steady:
+        return Unplayed()
+    under = {label.category_id: _inside(tiles, label.category_id, labels) for label in labels}
+    named = [marks for category_id, marks in under.items() if category_id not in NON_GAMES]
+    games = np.logical_or.reduce([np.zeros(len(tiles.moments_s), np.bool_), *named])
+    spans: list[Span] = []
+    scenes: list[_Steady] = []
+    for category_id, inside in under.items():
+        if category_id in NON_GAMES:
+            found = [one for one in steady if _is_of_no_game(one, inside, games)]
+        else:
+            found = _exceptions([one for one in steady if (one.members & inside).any()], inside)
+            for one in found:
+                spans += (stretch(run, tiles, length_s) for run in runs(one.members & inside))
+        scenes += (one for one in found if one not in scenes)
+    return Unplayed(merged(spans), tuple(one.scene for one in scenes[:REMEMBERED]))
+
+
+def _inside(tiles: Tiles, category_id: str, labels: Sequence[LabelledSpan]) -> _Marks:
+    spans = [label.span for label in labels if label.category_id == category_id]
+    return np.array([any(moment_s in span for span in spans) for moment_s in tiles.moments_s], np.bool_)
+
+
+def _is_of_no_game(one: _Steady, inside: _Marks, games: _Marks) -> bool:
+    """True if a scene is seen long enough where no game is named, and hardly under one (``games``).
+
+    Not if it goes on into a game's time: people change the category late, and it may be the game's first scene.
+    """
+    if (one.members & inside).sum() < STEADY_TILES or (one.members & games).sum() > RELATED_SHARE * games.sum():
+        return False
+    stretches = [slice(run.start, run.stop) for run in runs(one.members)]
+    return not any(inside[tiles].any() and games[tiles].any() for tiles in stretches)
+
+
+def _exceptions(steady: Sequence[_Steady], inside: _Marks) -> list[_Steady]:
+    """Those of the scenes that stand apart, if they are exceptions in the tiles of a category."""
+    shown = np.logical_or.reduce([one.members for one in steady]) if steady else np.zeros_like(inside)
+    rest = inside & ~shown
+    found = [one for one in steady if (one.related & rest).sum() <= RELATED_SHARE * rest.sum()]
+    kinds: list[_Steady] = []
+    for one in found:
+        if not any(kind.is_like(one) for kind in kinds):
+            kinds.append(one)
+    taken = sum(int((one.members & inside).sum()) for one in found)
+    return found if len(kinds) <= SCENES and taken <= SHARE * inside.sum() else []
+
+
+# -- steady scenes ------------------------------------------------------------------------------------------------
+
+
+def _steady_scenes(tiles: Tiles) -> Iterator[_Steady]:
+    """All steady scenes of a VOD, each with all the tiles that show it."""
+    cells = tiles.cells[:, 1:-1, 1:-1].reshape(len(tiles.cells), -1, 3).astype(np.int64)
+    colours = np.sort(cells, axis=1)  # where a colour is does not matter, how much there is of it does
+    free = _same(cells, np.median(cells, axis=0)).mean(axis=0) < OVERLAY
+    wide = max(STEADY_TILES, math.ceil(STEADY_S / tiles.interval_s) + 1)
+    taken = np.zeros(len(cells), np.bool_)
+    start = 0
+    while start + wide <= len(cells):
+        window = slice(start, start + wide)
+        near = None if taken[start] else _Nearness.of(cells, colours, window, free)
+        run = range(start, start + 1) if near is None else _run(near.members, start)
+        if near is not None and int(near.members[run.start : run.stop].sum()) >= wide:
+            taken |= near.members
+            yield _Steady(run, near.members, near.related & ~near.members, _remembered(tiles, run, near))
+            start = run.stop
+        else:
+            start += 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Nearness:
+    """Which tiles show what a steady window does, and which something related; ``standing`` (480,): its cells that
+    stand, none if only its colours stay."""
+
+    members: _Marks
+    related: _Marks
+    standing: _Marks
+
+    @classmethod
+    def of(cls, cells: _Cells, colours: _Cells, window: slice, free: _Marks) -> _Nearness | None:
+        """None if the window is not steady. ``free``: the cells that no overlay covers."""
+        picture = np.median(cells[window], axis=0)
+        standing = (_same(cells[window], picture).mean(axis=0) >= STANDS) & free
+        palette = np.median(colours[window], axis=0)
+        stands = standing.mean() >= STANDING
+        stays = _changes(colours[window], palette) <= COLOURS
+        if not stands and stays.mean() < OF_TILES:
+            return None
+        members = related = np.zeros(len(cells), np.bool_)
+        if stands:
+            shared = _same(cells[:, standing], picture[standing]).mean(axis=1)
+            members, related = shared >= MEMBER, shared >= RELATED
+        if stays.mean() >= OF_TILES:
+            change = _changes(colours, palette)
+            members, related = members | (change <= 2 * COLOURS), related | (change <= 4 * COLOURS)
+        return cls(members, related, standing if stands else np.zeros_like(standing))
+
+
+def _same(cells: _Cells, picture: NDArray[np.float64]) -> _Marks:
+    """Which cells of each tile are as in ``picture``."""
+    found: _Marks = np.abs(cells - picture).max(axis=-1) <= CHANGE
+    return found
+
+
+def _changes(colours: _Cells, palette: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how many levels the colours of each tile differ, on average, in the channel in which they do most."""
+    apart: NDArray[np.float64] = np.abs(colours - palette).mean(axis=1).max(axis=-1)
+    return apart
+
+
+def _run(members: _Marks, start: int) -> range:
+    """The tiles from ``start`` on that show the scene; one in between may show something else."""
+    end = start
+    while end < len(members) and members[end : end + 2].any():
+        end += 1
+    return range(start, end)
+
+
+def _remembered(tiles: Tiles, run: range, near: _Nearness) -> Scene:
+    """The scene as it looks in the middle of its tiles; where it stands, as it stands."""
+    shown = tiles.cells[run.start : run.stop][near.members[run.start : run.stop]]
+    picture = shown[len(shown) // 2].copy()
+    standing = np.zeros(picture.shape[:2], np.bool_)
+    standing[1:-1, 1:-1] = near.standing.reshape(standing[1:-1, 1:-1].shape)
+    picture[standing] = np.median(shown, axis=0)[standing]
+    return Scene(np.clip(picture, 0, 255).astype(np.uint8), standing)
