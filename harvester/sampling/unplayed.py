@@ -48,6 +48,8 @@ STANDS = 0.7
 STANDING = 0.55
 #: ... or its colours change by so much at most (levels, mean over the cells), at this share of the tiles.
 COLOURS, OF_TILES = 1.5, 0.8
+#: Colours alone say less than places: then a scene has so many tiles. A corridor has had its colours for five.
+COLOUR_TILES = 8
 #: Another tile is of the scene if it has so many of the standing cells, or its colours within twice that limit.
 MEMBER = 0.6
 #: ... and is related to it if it has so many, or its colours within four times the limit.
@@ -59,11 +61,14 @@ RELATED_SHARE = 0.15
 SCENES, SHARE = 3, 0.5
 #: Cells that show the same in this share of the tiles are an overlay.
 OVERLAY = 0.5
+#: People change the category late: what is shown so shortly before the time of a game may be that game (s). Twice
+#: the longest guard.
+LATE_S = 180.0
 #: Most scenes of one VOD that are remembered, 2.4 kB each.
 REMEMBERED = 8
 
 _Marks = NDArray[np.bool_]
-_Cells = NDArray[np.int64]
+_Cells = NDArray[np.int16]  # mean colours: (3, 480) of a tile, (n, 3, 480) of many
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +102,12 @@ def unplayed(tiles: Tiles, labels: Sequence[LabelledSpan], length_s: float) -> U
     under = {label.category_id: _inside(tiles, label.category_id, labels) for label in labels}
     named = [marks for category_id, marks in under.items() if category_id not in NON_GAMES]
     games = np.logical_or.reduce([np.zeros(len(tiles.moments_s), np.bool_), *named])
+    early = ~_before(games, tiles)
     spans: list[Span] = []
     scenes: list[_Steady] = []
     for category_id, inside in under.items():
         if category_id in NON_GAMES:
-            found = [one for one in steady if _is_of_no_game(one, inside, games)]
+            found = [one for one in steady if _is_of_no_game(one, inside & early, games)]
         else:
             found = _exceptions([one for one in steady if (one.members & inside).any()], inside)
             for one in found:
@@ -115,15 +121,18 @@ def _inside(tiles: Tiles, category_id: str, labels: Sequence[LabelledSpan]) -> _
     return np.array([any(moment_s in span for span in spans) for moment_s in tiles.moments_s], np.bool_)
 
 
-def _is_of_no_game(one: _Steady, inside: _Marks, games: _Marks) -> bool:
-    """True if a scene is seen long enough where no game is named, and hardly under one (``games``).
+def _before(games: _Marks, tiles: Tiles) -> _Marks:
+    """Which tiles are shortly before one of a game's time: there it may be played already."""
+    moments_s = np.array(tiles.moments_s)
+    to_game_s = moments_s[games][None] - moments_s[:, None]
+    before: _Marks = ((to_game_s > 0) & (to_game_s <= LATE_S)).any(axis=1)
+    return before
 
-    Not if it goes on into a game's time: people change the category late, and it may be the game's first scene.
-    """
-    if (one.members & inside).sum() < STEADY_TILES or (one.members & games).sum() > RELATED_SHARE * games.sum():
-        return False
-    stretches = [slice(run.start, run.stop) for run in runs(one.members)]
-    return not any(inside[tiles].any() and games[tiles].any() for tiles in stretches)
+
+def _is_of_no_game(one: _Steady, inside: _Marks, games: _Marks) -> bool:
+    """True if a scene is seen long enough ``inside`` the time of what is no game, and hardly in that of ``games``."""
+    seldom = (one.members & games).sum() <= RELATED_SHARE * games.sum()
+    return bool(seldom) and int((one.members & inside).sum()) >= STEADY_TILES
 
 
 def _exceptions(steady: Sequence[_Steady], inside: _Marks) -> list[_Steady]:
@@ -144,9 +153,9 @@ def _exceptions(steady: Sequence[_Steady], inside: _Marks) -> list[_Steady]:
 
 def _steady_scenes(tiles: Tiles) -> Iterator[_Steady]:
     """All steady scenes of a VOD, each with all the tiles that show it."""
-    cells = tiles.cells[:, 1:-1, 1:-1].reshape(len(tiles.cells), -1, 3).astype(np.int64)
-    colours = np.sort(cells, axis=1)  # where a colour is does not matter, how much there is of it does
-    free = _same(cells, np.median(cells, axis=0)).mean(axis=0) < OVERLAY
+    cells = np.ascontiguousarray(tiles.cells[:, 1:-1, 1:-1].reshape(len(tiles.cells), -1, 3).swapaxes(1, 2))
+    colours = np.sort(cells, axis=2)  # where a colour is does not matter, how much there is of it does
+    free = _same(cells, _median(cells)).mean(axis=0) < OVERLAY
     wide = max(STEADY_TILES, math.ceil(STEADY_S / tiles.interval_s) + 1)
     taken = np.zeros(len(cells), np.bool_)
     start = 0
@@ -154,7 +163,7 @@ def _steady_scenes(tiles: Tiles) -> Iterator[_Steady]:
         window = slice(start, start + wide)
         near = None if taken[start] else _Nearness.of(cells, colours, window, free)
         run = range(start, start + 1) if near is None else _run(near.members, start)
-        if near is not None and int(near.members[run.start : run.stop].sum()) >= wide:
+        if near is not None and int(near.members[run.start : run.stop].sum()) >= near.least(wide):
             taken |= near.members
             yield _Steady(run, near.members, near.related & ~near.members, _remembered(tiles, run, near))
             start = run.stop
@@ -171,19 +180,23 @@ class _Nearness:
     related: _Marks
     standing: _Marks
 
+    def least(self, wide: int) -> int:
+        """How many tiles a scene has at least, where ``wide`` are a window."""
+        return wide if self.standing.any() else max(wide, COLOUR_TILES)
+
     @classmethod
     def of(cls, cells: _Cells, colours: _Cells, window: slice, free: _Marks) -> _Nearness | None:
         """None if the window is not steady. ``free``: the cells that no overlay covers."""
-        picture = np.median(cells[window], axis=0)
+        picture = _median(cells[window])
         standing = (_same(cells[window], picture).mean(axis=0) >= STANDS) & free
-        palette = np.median(colours[window], axis=0)
+        palette = _median(colours[window])
         stands = standing.mean() >= STANDING
         stays = _changes(colours[window], palette) <= COLOURS
         if not stands and stays.mean() < OF_TILES:
             return None
         members = related = np.zeros(len(cells), np.bool_)
         if stands:
-            shared = _same(cells[:, standing], picture[standing]).mean(axis=1)
+            shared = _same(cells[..., standing], picture[:, standing]).mean(axis=1)
             members, related = shared >= MEMBER, shared >= RELATED
         if stays.mean() >= OF_TILES:
             change = _changes(colours, palette)
@@ -191,15 +204,21 @@ class _Nearness:
         return cls(members, related, standing if stands else np.zeros_like(standing))
 
 
-def _same(cells: _Cells, picture: NDArray[np.float64]) -> _Marks:
+def _median(cells: _Cells) -> _Cells:
+    """Of each cell over the tiles; of an even number the upper one."""
+    middle: _Cells = np.sort(cells, axis=0)[len(cells) // 2]
+    return middle
+
+
+def _same(cells: _Cells, picture: _Cells) -> _Marks:
     """Which cells of each tile are as in ``picture``."""
-    found: _Marks = np.abs(cells - picture).max(axis=-1) <= CHANGE
+    found: _Marks = np.abs(cells - picture).max(axis=1) <= CHANGE
     return found
 
 
-def _changes(colours: _Cells, palette: NDArray[np.float64]) -> NDArray[np.float64]:
+def _changes(colours: _Cells, palette: _Cells) -> NDArray[np.float64]:
     """By how many levels the colours of each tile differ, on average, in the channel in which they do most."""
-    apart: NDArray[np.float64] = np.abs(colours - palette).mean(axis=1).max(axis=-1)
+    apart: NDArray[np.float64] = np.abs(colours - palette).mean(axis=2).max(axis=1)
     return apart
 
 
@@ -217,5 +236,5 @@ def _remembered(tiles: Tiles, run: range, near: _Nearness) -> Scene:
     picture = shown[len(shown) // 2].copy()
     standing = np.zeros(picture.shape[:2], np.bool_)
     standing[1:-1, 1:-1] = near.standing.reshape(standing[1:-1, 1:-1].shape)
-    picture[standing] = np.median(shown, axis=0)[standing]
+    picture[standing] = _median(shown)[standing]
     return Scene(np.clip(picture, 0, 255).astype(np.uint8), standing)

@@ -99,15 +99,25 @@ class _Shown:
             for number in np.intersect1d(exceptions(alike, self._sources), asked).tolist():
                 by_label.setdefault(self._labels[self._seen[number].category_id], []).append(number)
             for label, numbers in by_label.items():
-                if not self._is_shown_elsewhere(scene, label, alike):
+                if not self._is_played_elsewhere(scene, label, alike):
                     yield from (self._seen[number].seq for number in numbers)
 
-    def _is_shown_elsewhere(self, scene: Scene, label: str, alike: NDArray[np.int64]) -> bool:
-        """True if other broadcasters of the game show the scene, too: their pictures with hashes like its own are
-        held against it, since those of cards and talks of one design are like one another."""
+    def _is_played_elsewhere(self, scene: Scene, label: str, alike: NDArray[np.int64]) -> bool:
+        """True if other broadcasters of the game show the scene, too, and not as one in which nobody plays.
+
+        Their pictures whose hashes are like its own are held against it: cards and talks of one design have
+        hashes, and at times brightness, that are alike.
+        """
         hashes, seqs = self._elsewhere(label)
-        likely = seqs[shown_elsewhere(self._hashes[alike], hashes)][:LIKELY]
-        return bool(len(likely)) and bool(_shows(scene, self._thumbnails_of(likely.tolist())).any())
+        likely = seqs[shown_elsewhere(self._hashes[alike], hashes)][:LIKELY].tolist()
+        if not likely:
+            return False
+        thumbnails = self._thumbnails_of(likely)
+        for number in np.flatnonzero(_shows(scene, thumbnails)).tolist():
+            own = self._ledger.scenes_of(self._ledger.broadcaster_of(likely[number]), self._barrier.through)
+            if not any(_shows(one, thumbnails[number : number + 1]).any() for one in own):
+                return True
+        return False
 
     def _is_of_game(self, number: int, alike: NDArray[np.int64]) -> bool:
         """True if other broadcasters of the game show what looks like sighting ``number``, too."""

@@ -307,6 +307,10 @@ class Removals(Boxes):
         hashes, seqs = np.array(rows, np.int64).reshape(-1, 2).T
         return hashes.copy().view(np.uint64), seqs
 
+    def broadcaster_of(self, seq: int) -> str:
+        """Broadcaster (id) of a decision."""
+        return str(self._database.one("SELECT broadcaster_id FROM outcomes WHERE seq = ?", seq))
+
     def confidence_of(self, seq: int) -> float:
         """How sure the label of a decision is; of one that nothing is known of, as sure as a listing."""
         row = self._database.rows(
