@@ -1,6 +1,7 @@
 """A scene as it is remembered: one picture of it, and what of that stands still. Pure.
 
-It is found in a storyboard (RGB) and looked for among measured pictures (luma as coded), so it tells its luma, too.
+It is found in a storyboard (RGB) and looked for among measured pictures (luma as coded), so it tells its luma,
+too.
 """
 
 from __future__ import annotations

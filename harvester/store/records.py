@@ -132,7 +132,8 @@ def evidence_from(record: str) -> Evidence:
 
 def _scene_record(scene: Scene) -> list[str]:
     """Cells and, as bits, which of them stand: both in base 64."""
-    return [b64encode(part).decode("ascii") for part in (scene.cells.tobytes(), np.packbits(scene.standing))]
+    parts = scene.cells, np.packbits(scene.standing)
+    return [b64encode(part.tobytes()).decode("ascii") for part in parts]
 
 
 def _scene_from(record: Sequence[str]) -> Scene:

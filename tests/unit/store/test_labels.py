@@ -7,10 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
 from harvester.config import Sample
 from harvester.model import Category, Chapter, Clip, Label, LabelledSpan, Source, Span, Vod, VodType
 from harvester.sampling.labels import ClipMark, Evidence
 from harvester.sampling.plan import Opened, Wish, first_part, plan_visits
+from harvester.sampling.scene import Scene
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome, evidence_from, evidence_record, source_record
 
@@ -53,11 +56,18 @@ def open_(ledger: Ledger, source: Source, held: tuple[str, ...] = (), evidence: 
     ledger.remember_opened(source, [part], evidence, held)
 
 
-def decided(ledger: Ledger, pass_id: int, source: Source, place: int = 0, reason: str = "black") -> None:
+def decided(
+    ledger: Ledger,
+    pass_id: int,
+    source: Source,
+    place: int = 0,
+    reason: str = "black",
+    phash: int | None = None,
+) -> None:
     (visit,) = [v for v in ledger.visits(pass_id, 0, through=9) if v.source.id == source.id]
     seq = ledger.next_seq()
     values = (source.kind, source.id, source.broadcaster_id, place, "dropped", reason, NOW)
-    ledger.commit([Outcome(seq, "run", source.category_id, visit.rank(place), *values)])
+    ledger.commit([Outcome(seq, "run", source.category_id, visit.rank(place), *values, phash=phash)])
 
 
 def test_spans_and_evidence_are_there_again_as_they_were_committed(tmp_path: Path) -> None:
@@ -74,6 +84,28 @@ def test_spans_and_evidence_are_there_again_as_they_were_committed(tmp_path: Pat
     assert evidence_from(record) == EVIDENCE
     for evidence in (Evidence(None), Evidence(GAME, ()), EVIDENCE):
         assert evidence_from(evidence_record(evidence)) == evidence
+
+
+def test_scenes_are_there_again_as_they_were_found_of_what_was_decided() -> None:
+    rng = np.random.default_rng(1)
+    scenes = [
+        Scene(rng.integers(0, 256, (18, 32, 3)).astype(np.uint8), rng.random((18, 32)) < 0.5) for _ in range(3)
+    ]
+    ledger = Ledger(None)
+    passes = {
+        n: commit(ledger, vod(n, broadcaster=who), scope=str(n)) for n, who in ((1, "9"), (2, "9"), (3, "8"))
+    }
+    for number, who in ((1, "9"), (2, "9"), (3, "8")):
+        evidence = replace(EVIDENCE, scenes=(scenes[number - 1],))
+        open_(ledger, vod(number, broadcaster=who), evidence=evidence)
+    assert list(ledger.scenes_of("9", 99)) == []  # nothing was decided yet
+    for number, who in ((1, "9"), (3, "8"), (2, "9")):
+        decided(ledger, passes[number], vod(number, broadcaster=who), reason="duplicate", phash=number)
+    told = list(ledger.scenes_of("9", ledger.newest_seq()))
+    assert [(one.cells.tolist(), one.standing.tolist()) for one in told] == [
+        (one.cells.tolist(), one.standing.tolist()) for one in scenes[:2]
+    ]
+    assert len(list(ledger.scenes_of("9", ledger.newest_seq() - 1))) == 1
 
 
 def test_clips_of_a_vod_count_by_their_place_in_it() -> None:

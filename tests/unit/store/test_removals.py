@@ -15,6 +15,7 @@ from harvester.config import Filter, Sample
 from harvester.model import Clip, Label, LabelledSpan, Measurement, Rank, Source, Span, Vod, VodType
 from harvester.sampling.labels import Evidence
 from harvester.sampling.plan import Opened, Wish, first_part, plan_visits
+from harvester.sampling.scene import Scene
 from harvester.store.barrier import leaving
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
@@ -22,7 +23,7 @@ from harvester.store.verify import replay, rules_record
 from harvester.vision.caps import Origin
 from harvester.vision.fold import CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
-from harvester.vision.measure import measure, pack
+from harvester.vision.measure import measure, pack, thumbnail
 from tests.unit.vision.conftest import gray_picture
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -45,7 +46,15 @@ class Books:
         self.ledger.begin_run("run", NOW, rules_record(rules))
         self.folds: dict[str, CategoryFold] = {}
 
-    def vod(self, number: int, category: str, broadcaster: str, day: int = 0, sure: float = 0.9) -> Source:
+    def vod(
+        self,
+        number: int,
+        category: str,
+        broadcaster: str,
+        day: int = 0,
+        sure: float = 0.9,
+        scenes: tuple[Scene, ...] = (),
+    ) -> Source:
         made = NOW - timedelta(days=day)
         source = Vod(str(number), category, broadcaster, "ann", "t", made, 600, VodType.ARCHIVE, "en", 5)
         pass_id = self.ledger.new_pass_id()
@@ -54,7 +63,7 @@ class Books:
         self.ledger.commit_pass(pass_id, category, "all", **times, listing={}, visits=visits)
         spans = (LabelledSpan(Span(0, 600), category, Label("chapter", sure)),)
         part = replace(first_part(source, SAMPLE), opened=Opened(Span(0, 600), 5, True, spans))
-        self.ledger.remember_opened(source, [part], Evidence(category))
+        self.ledger.remember_opened(source, [part], Evidence(category, scenes=scenes))
         return source
 
     def show(self, source: Source, shown: Measurement, k: int = 0) -> Outcome:
@@ -102,6 +111,60 @@ def break_in_a_game(books: Books) -> list[Outcome]:
     source = books.vod(1, "1", "9")
     shown = [picture(n) for n in range(10, 14)] + [picture(1, noise=n) for n in range(1, 4)] + [picture(15)]
     return [books.show(source, one, 3 * k) for k, one in enumerate(shown)]
+
+
+def scene_of(shown: Measurement) -> Scene:
+    """That picture as a storyboard shows it, all of it standing."""
+    gray = (thumbnail(shown).astype(int) - 16) * 255 // 219
+    return Scene(np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2), np.ones((18, 32), np.bool_))
+
+
+CARD = scene_of(picture(1))
+
+
+def known_card(books: Books, scenes: tuple[Scene, ...] = (CARD,), category: str = "1") -> Outcome:
+    """A VOD that gives a frame of its game and knows a card, then another one with that card among its moments."""
+    books.show(books.vod(1, category, "9", scenes=scenes), picture(20))
+    second = books.vod(2, category, "9", day=1)
+    card, *_ = [books.show(second, picture(n), k) for k, n in enumerate((1, 21, 22))]
+    return card
+
+
+def test_what_a_storyboard_of_the_broadcaster_shows_unplayed_leaves(tmp_path: Path) -> None:
+    books = Books(tmp_path / "ledger.sqlite3")
+    card = known_card(books)
+    assert books.barrier() == {card.seq: "idle"}
+    books.ledger.commit_left(NOW)
+    assert list(replay(books.ledger)) == []
+    known_card(without := Books(), scenes=())
+    assert without.barrier() == {}
+
+
+def test_with_idle_off_and_in_no_game_known_scenes_stay() -> None:
+    known_card(off := Books(rules=Rules(Filter(idle="off"), 6)))
+    assert off.barrier() == {}
+    known_card(talks := Books(), category="509658")
+    assert talks.barrier() == {}
+
+
+def test_what_a_vod_is_mostly_about_stays_though_it_is_a_known_scene() -> None:
+    books = Books()
+    books.show(books.vod(1, "1", "9", scenes=(CARD,)), picture(20))
+    second = books.vod(2, "1", "9", day=1)
+    for k, noise in enumerate((0, 1, 2)):
+        books.show(second, picture(1, noise), k)
+    books.show(second, picture(21), 3)
+    assert books.barrier() == {}
+
+
+@pytest.mark.parametrize("known_there_too", [False, True])
+def test_a_scene_that_others_play_stays_unless_it_is_no_play_there_either(known_there_too: bool) -> None:
+    books = Books()
+    card = known_card(books)
+    other = books.vod(3, "1", "8", scenes=(CARD,) if known_there_too else ())
+    shown = [books.show(other, picture(n, noise), k) for k, (n, noise) in enumerate(((1, 3), (31, 0), (32, 0)))]
+    assert [outcome.reason for outcome in shown] == ["duplicate", "", ""]
+    assert books.barrier() == ({card.seq: "idle"} if known_there_too else {})
 
 
 def test_what_stands_still_apart_from_its_game_leaves(tmp_path: Path) -> None:
