@@ -32,7 +32,7 @@ from harvester.vision.recurring import (
     yielding,
 )
 
-#: Pictures of other broadcasters that are held against a scene, of those whose hashes are like its own.
+#: Pictures with hashes like those of a scene whose broadcasters are asked whether they play it.
 LIKELY = 256
 
 
@@ -103,19 +103,17 @@ class _Shown:
                     yield from (self._seen[number].seq for number in numbers)
 
     def _is_played_elsewhere(self, scene: Scene, label: str, alike: NDArray[np.int64]) -> bool:
-        """True if other broadcasters of the game show the scene, too, and not as one in which nobody plays.
+        """True if another broadcaster of the game has a source that shows mostly this scene.
 
-        Their pictures whose hashes are like its own are held against it: cards and talks of one design have
-        hashes, and at times brightness, that are alike.
+        That some of their pictures show it proves nothing: cards and talks of one design are alike in brightness.
+        Asked are those who have pictures with hashes like its own.
         """
         hashes, seqs = self._elsewhere(label)
         likely = seqs[shown_elsewhere(self._hashes[alike], hashes)][:LIKELY].tolist()
-        if not likely:
-            return False
-        thumbnails = self._thumbnails_of(likely)
-        for number in np.flatnonzero(_shows(scene, thumbnails)).tolist():
-            own = self._ledger.scenes_of(self._ledger.broadcaster_of(likely[number]), self._barrier.through)
-            if not any(_shows(one, thumbnails[number : number + 1]).any() for one in own):
+        for broadcaster_id in sorted({self._ledger.broadcaster_of(seq) for seq in likely}):
+            seen = self._ledger.sightings_of(broadcaster_id, self._barrier.through)
+            theirs = np.flatnonzero(_shows(scene, self._thumbnails_of([s.seq for s in seen])))
+            if len(exceptions(theirs, _numbered([s.source for s in seen]))) < len(theirs):
                 return True
         return False
 

@@ -166,29 +166,23 @@ def test_a_break_of_one_vod_leaves_as_idle(tmp_path: Path, capsys: pytest.Captur
     assert {"detail_share", "letterbox", "pillarbox"} <= rows[0].keys()
 
 
-def two_days_world() -> World:
-    """The VOD with a break, and one of the next day, too short for a storyboard, that shows 8 s of it."""
-    world, whole = break_world(), default_world()
-    pieces = [piece_of(whole, *which) for which in (("Teeworlds", 1), ("Minetest", 0), ("Hedgewars", 0))]
-    (long,) = world.videos
-    short = video_of(whole, 1, "Teeworlds", (pieces[0], card(whole), *pieces[1:]))
-    next_day = replace(short, channel=long.channel, created_at=long.created_at + timedelta(days=1))
-    return replace(world, videos=(*world.videos, next_day))
-
-
-def test_what_one_vods_storyboard_shows_while_nobody_plays_leaves_the_others(
+def test_a_break_in_the_middle_that_moves_is_not_even_fetched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = two_days_world()
+    """96 s of it in a VOD of 216 s; it neither comes back nor lies at an end."""
+    world = default_world()
+    game, *games = (
+        piece_of(world, *which)
+        for which in (("Teeworlds", 0), ("Teeworlds", 1), ("Hedgewars", 0), ("Minetest", 0))
+    )
+    vod = video_of(world, 0, "Teeworlds", (game, *[card(world)] * 12, *games, game))
+    world = replace(world, videos=(vod,), clips=())
     rows, (first, second), out = harvested(world, tmp_path, capsys, "--category", "Teeworlds")
-    long, short = (video.id for video in world.videos)
-    assert not of_break([row for row in outcomes(out) if row["source_id"] == long])  # was never fetched
-    left = removed(out)
-    assert first["removed"] == {"idle": len(left)} != {"idle": 0}
-    gone = [row for row in outcomes(out) if row["seq"] in left]
-    assert {(row["source_id"], 8 <= row["offset_s"] < 16) for row in gone} == {(short, True)}
-    assert not [row for row in rows if row["source_id"] == short and 8 <= row["offset_s"] < 16]
-    assert (second["planned"], second["removed"]) == (0, {})
+    offsets = [row["offset_s"] for row in outcomes(out)]
+    assert not [offset_s for offset_s in offsets if 24 <= offset_s < 120]
+    assert min(offsets) < 24 < 120 < max(offsets)
+    assert first["storyboards"]["skipped"] > 10
+    assert (len(rows), second["planned"]) == (first["kept"], 0)
 
 
 def test_with_idle_off_a_break_stays_and_verify_tells_what_other_thresholds_would_change(

@@ -157,14 +157,15 @@ def test_what_a_vod_is_mostly_about_stays_though_it_is_a_known_scene() -> None:
     assert books.barrier() == {}
 
 
-@pytest.mark.parametrize("known_there_too", [False, True])
-def test_a_scene_that_others_play_stays_unless_it_is_no_play_there_either(known_there_too: bool) -> None:
+@pytest.mark.parametrize(("games", "played"), [(1, True), (2, False)])
+def test_a_scene_that_fills_most_of_anothers_vod_is_a_game(games: int, played: bool) -> None:
     books = Books()
     card = known_card(books)
-    other = books.vod(3, "1", "8", scenes=(CARD,) if known_there_too else ())
-    shown = [books.show(other, picture(n, noise), k) for k, (n, noise) in enumerate(((1, 3), (31, 0), (32, 0)))]
-    assert [outcome.reason for outcome in shown] == ["duplicate", "", ""]
-    assert books.barrier() == ({card.seq: "idle"} if known_there_too else {})
+    other = books.vod(3, "1", "8")
+    pictures = [picture(1, 3), picture(1, 4), *(picture(31 + n) for n in range(games))]
+    shown = [books.show(other, one, k) for k, one in enumerate(pictures)]
+    assert [outcome.reason for outcome in shown] == ["duplicate", "duplicate", *[""] * games]
+    assert books.barrier() == ({} if played else {card.seq: "idle"})
 
 
 def test_what_stands_still_apart_from_its_game_leaves(tmp_path: Path) -> None:
