@@ -16,12 +16,12 @@ from harvester.pipeline.sinks import DatasetSink
 from harvester.pipeline.stopping import Stop
 from harvester.stats import Traffic
 from harvester.store.classes import holds_dataset
+from harvester.store.columns import Marks
 from harvester.store.dataset import Dataset
 from harvester.store.forgetting import carry_out
 from harvester.store.layout import shown
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
-from harvester.store.marks import Marks
 from harvester.store.scenes import scenes_shown
 from harvester.transport import RateLimit, SharedLimits, Transport
 

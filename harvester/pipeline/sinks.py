@@ -15,10 +15,10 @@ from harvester.config import Config
 from harvester.model import Category, Frame, Picture, SplitName
 from harvester.sampling.categories import OTHER, is_game
 from harvester.store.classes import ClassEntry, SplitRule
+from harvester.store.columns import Marks
 from harvester.store.dataset import Dataset
 from harvester.store.disk import free_bytes
 from harvester.store.ledger import Ledger
-from harvester.store.marks import Marks
 from harvester.store.records import Outcome
 from harvester.store.scenes import scenes_shown
 from harvester.text import printable, slugify

@@ -31,6 +31,7 @@ from harvester.errors import ForeignDataset
 from harvester.model import SPLITS, Frame, SplitName
 from harvester.store.card import CardFacts, CategoryCount
 from harvester.store.classes import Classes, holds_dataset
+from harvester.store.columns import NO_MARKS, Marks
 from harvester.store.disk import (
     changing,
     delete_tree,
@@ -38,7 +39,6 @@ from harvester.store.disk import (
     sync_folder,
 )
 from harvester.store.layout import Layout, check_file_name, frame_file_name, is_file_name, shown
-from harvester.store.marks import NO_MARKS, Marks
 from harvester.store.metadata import Hurried, SplitRows, files_beside
 from harvester.store.placing import place, withdraw_images, withdraw_split
 from harvester.store.staging import Change, leftovers, read_intent, stage

@@ -24,12 +24,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from harvester.model import SPLITS
+from harvester.store.columns import Marks
 from harvester.store.dataset import Dataset
 from harvester.store.disk import changing, delete_tree, sync_folder
 from harvester.store.forgettings import Erased
 from harvester.store.layout import Layout, is_file_name
 from harvester.store.ledger import Ledger
-from harvester.store.marks import Marks
 from harvester.store.tombstones import Tombstone
 
 _ORIGIN = re.compile(r"(?P<slug>[^/]+)/(?P<kind>vod|clip)-(?P<id>.+)-[0-9]+\.jpg")

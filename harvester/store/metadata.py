@@ -30,8 +30,11 @@ from numpy.typing import NDArray
 from harvester.errors import ForeignDataset
 from harvester.model import Frame
 from harvester.store.columns import (
+    NO_MARKS,
+    REPETITIVE,
     ROW_GROUP_ROWS,
     SAMPLED,
+    Marks,
     among,
     frame_of,
     lacks_columns,
@@ -43,7 +46,6 @@ from harvester.store.columns import (
     tallied,
 )
 from harvester.store.layout import shown
-from harvester.store.marks import NO_MARKS, REPETITIVE, Marks
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,9 +14,9 @@ import pytest
 from harvester.config import Filter
 from harvester.model import Measurement, SplitName
 from harvester.store import overlays as store_overlays
+from harvester.store.columns import Marks
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
-from harvester.store.marks import Marks
 from harvester.store.metadata import Hurried, SplitRows
 from harvester.store.overlays import overlays_seen
 from harvester.store.tombstones import Tombstone

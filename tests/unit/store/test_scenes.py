@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.model import Measurement
+from harvester.store.columns import Marks
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
-from harvester.store.marks import Marks
 from harvester.store.records import Outcome
 from harvester.store.scenes import scenes_shown
 from harvester.store.tombstones import Tombstone
