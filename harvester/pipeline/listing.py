@@ -12,13 +12,14 @@ from typing import Any
 from harvester.clock import Clock
 from harvester.config import Discover, Sample
 from harvester.errors import TryAgainLater, UnknownCategory, UsageError
-from harvester.model import Category, Source, SourceKind
+from harvester.model import Category, Source, SourceKind, Vod
 from harvester.pipeline.admission import Admission
 from harvester.pipeline.naming import NO_MEMORY, Memory, category_named, category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
 from harvester.sampling.categories import NON_GAMES, is_game
 from harvester.sampling.parts import is_over, next_part
-from harvester.sampling.plan import Wish
+from harvester.sampling.plan import Part, Wish
+from harvester.sampling.refill import refill_part
 from harvester.store.ledger import Ledger
 from harvester.text import printable
 from harvester.vision.caps import NO_CAPS, Caps
@@ -294,6 +295,19 @@ class Lister:
             and (request.source is None or source.id == request.source[1])
             and (wish := self._retry(source, targets)) is not None
         ]
+
+    def refills(self, category: Category, request: Request) -> list[Wish]:
+        """Further moments of the VODs of this listing, in place of those that gave nothing."""
+        vods = self.ledger.vods_visited(category.id, scope_key(self.discover, request))
+        return [
+            Wish(vod, part=part)
+            for vod in vods
+            if not self.admission.refusal(vod) and (part := self._refill(vod)) is not None
+        ]
+
+    def _refill(self, vod: Vod) -> Part | None:
+        parts = self.ledger.parts_of(vod.category_id, vod.kind, vod.id)
+        return refill_part(vod, parts, self.ledger.vain_targets(vod), self.sample) if parts else None
 
     def _retry(self, source: Source, targets: tuple[int, ...] | None) -> Wish | None:
         """The failed targets of a source, or (None) all of one that could not be opened; less what is decided."""
