@@ -14,8 +14,8 @@ Printed with sample sizes and 95 % bounds (Wilson):
 - purity: kept frames that show the game they are labelled with; junk: those that show no game;
 - near-duplicates: kept frames within the radius of an earlier one of their label;
 - coverage: kept distinct 30-s bins of true gameplay, of those that could be had: by source as many as it may give,
-  and no more than have a kept frame or hold, outside of the guard bands of min(90 s, 5 %) at the ends of chapters and
-  VODs, a picture farther than the radius from every kept frame;
+  and no more than have a kept frame or hold, outside of the guard bands (min(90 s, 5 %) at the ends of chapters
+  and VODs), a picture farther than the radius from every kept frame;
 - false drops: gameplay dropped for what it shows, of all gameplay judged under its own label; what left again
   counts as dropped;
 - classifier: accuracy on gameplay of broadcasters and footage that nobody harvests, mean of five seeds at equal

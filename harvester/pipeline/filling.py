@@ -155,12 +155,8 @@ class Filling:
         return found
 
     async def _due(self, books: CategoryBooks) -> Found:
-        """What a pass after the one of this run's listing visits: failures that are due, and VODs of which some
-        moments gave nothing, for further ones."""
-        due = self.stage.lister.retries(books.category, self.request)
-        busy = {(wish.source.kind, wish.source.id) for wish in due}
-        refills = self.stage.lister.refills(books.category, self.request)
-        return Found((*due, *(wish for wish in refills if (wish.source.kind, wish.source.id) not in busy)))
+        """What a pass after the one of this run's listing visits."""
+        return Found(self.stage.lister.again(books.category, self.request))
 
     async def _elsewhere(self, books: CategoryBooks) -> Found:
         """VODs of other categories that show this one too."""

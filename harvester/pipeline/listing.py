@@ -191,7 +191,7 @@ class Lister:
         )
 
     async def find(self, category: Category, request: Request) -> Found:
-        """New sources of the category and failures that are due again, for the first new pass of a run."""
+        """New sources of the category and what there is to do for known ones, for the first new pass of a run."""
         again = is_narrow(self.discover, request)
         unfinished = self.ledger.unfinished_sources(category.id) if again else set()
         growing = self.ledger.growing_sources(category.id)
@@ -204,7 +204,7 @@ class Lister:
             left_out["limit"] += listing.cut
             left_out["filtered"] += listing.seen - len(listing.sources) - listing.known - listing.cut
         chosen = {(wish.source.kind, wish.source.id) for wish in wishes}
-        due = (w for w in self.retries(category, request) if (w.source.kind, w.source.id) not in chosen)
+        due = (w for w in self.again(category, request) if (w.source.kind, w.source.id) not in chosen)
         ended = tuple(s for s in sources if (s.kind, s.id) not in chosen and self._is_over(s, growing))
         listed = {kind: Listed.of(listing) for kind, listing in listings.items()}
         return Found((*wishes, *due), +left_out, listed, ended)
@@ -296,14 +296,14 @@ class Lister:
             and (wish := self._retry(source, targets)) is not None
         ]
 
-    def refills(self, category: Category, request: Request) -> list[Wish]:
-        """Further moments of the VODs of this listing, in place of those that gave nothing."""
+    def again(self, category: Category, request: Request) -> tuple[Wish, ...]:
+        """What there is to do for known sources: :meth:`retries`, and for other VODs of the newest listing further
+        moments in place of those that gave nothing."""
+        retries = self.retries(category, request)
+        busy = {wish.source.id for wish in retries if wish.source.kind == "vod"}
         vods = self.ledger.vods_visited(category.id, scope_key(self.discover, request))
-        return [
-            Wish(vod, part=part)
-            for vod in vods
-            if not self.admission.refusal(vod) and (part := self._refill(vod)) is not None
-        ]
+        mine = (vod for vod in vods if vod.id not in busy and not self.admission.refusal(vod))
+        return (*retries, *(Wish(vod, part=part) for vod in mine if (part := self._refill(vod)) is not None))
 
     def _refill(self, vod: Vod) -> Part | None:
         parts = self.ledger.parts_of(vod.category_id, vod.kind, vod.id)

@@ -33,7 +33,7 @@ RANK_HASH_BITS = 63
 class Opened:
     """What opening a part found. ``span``: how far it goes, guards of the source taken off; ``targets``: how many
     it has at most; ``ended``: nothing will follow it; ``labels``: the spans inside in which its targets lie;
-    ``chosen_s``: the moments of its targets, if a storyboard chose them, then those with which a refill would go on."""
+    ``chosen_s``: the moments of its targets, if a storyboard chose them, then those for refills."""
 
     span: Span
     targets: int

@@ -1,16 +1,16 @@
 """Further moments of a VOD in place of those that gave nothing. Pure.
 
-``max_per_vod`` is how many frames a VOD may give. A target whose picture the category has already, or which is dropped
-for what it shows, or whose frame leaves again, gives none, and so reopens: the VOD gets one more *part*, as many
-further moments of the same labelled spans::
+``max_per_vod`` is how many frames a VOD may give. A target whose picture the category has already, or is dropped
+for what it shows, or leaves again, gives none, and so reopens: the VOD gets one more *part*, as many further
+moments of the same labelled spans::
 
     pass 1   [0 ............. 40)      28 kept, 12 in vain
     pass 2                     [40 ... 52)      8 kept, 4 in vain
     pass 3                              [52 .. 56)      ...
 
-The moments are those that its storyboard would have chosen next (they were committed with the first), or without one
-the middles of the widest gaps between all that were looked at. A VOD is visited again in a later pass of the same run,
-when all others have had their turn; so a run whose target is met fetches none of it.
+The moments are those that its storyboard would have chosen next (they were committed with the first), or without
+one the middles of the widest gaps between all that were looked at. A VOD is visited again in a later pass of the
+same run, when all others have had their turn; so a run whose target is met fetches none of it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from harvester.sampling.plan import Moment, Opened, Part, cap_of, given_out, ins
 #: Most targets of a VOD, as a multiple of the frames that it may give. Of the moments that scripts/bench_labels.py
 #: could have (80 VODs of five games), once as many bring 80 %, twice 90 %, two and a half times no more.
 MOST_LOOKS = 2
-#: A VOD whose refills have kept a smaller share of their targets gets no more: what is left of it shows the same. Of
-#: a map that stands still 3 % of the further moments are new, of cards 8 %, of games that move 25 to 80 %. To stop
-#: at 1 of 8 saves an eighth of those targets and loses a thirtieth of their frames; at none, a sixth more for
-#: hardly any.
+#: A VOD whose refills have kept a smaller share of their targets gets no more: what is left of it shows the same.
+#: Of a map that stands still 3 % of the further moments are new, of cards 8 %, of games that move 25 to 80 %. To
+#: stop at 1 of 8 saves an eighth of those targets and loses a thirtieth of their frames; never to stop takes a
+#: sixth more for a sixtieth.
 LEAST_YIELD = 0.05
 
 
@@ -52,11 +52,11 @@ def are_known(parts: Sequence[Part]) -> bool:
 
 
 def refill_part(source: Source, parts: Sequence[Part], vain: Collection[int], sample: Sample) -> Part | None:
-    """A part for the targets of a VOD that gave nothing (numbers ``vain``) and have no further one yet; None if there
-    are none, nothing is left to look at, or it is not worth it.
+    """A part for the targets of a VOD that gave nothing (numbers ``vain``) and have no further one yet; None if
+    there are none, nothing is left to look at, or it is not worth it.
 
-    Where fewer targets were given out than the cap allows, there were no more moments. A VOD that was sampled while
-    it grew has none: its cap is shared out among its parts.
+    Where fewer targets were given out than the cap allows, there were no more moments. A VOD that was sampled
+    while it grew has none: its cap is shared out among its parts.
     """
     last, again, cap = parts[-1], refills(parts), cap_of(source, sample)
     if source.kind != "vod" or last.opened is None or not last.opened.ended or given_out(parts) < cap:

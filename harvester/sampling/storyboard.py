@@ -268,8 +268,8 @@ def chosen_moments(
     spare: int = 0,
 ) -> tuple[float, ...]:
     """Those ``limit`` of ``moments_s`` inside the labelled spans that look most different, in the order of
-    :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles. Then up to ``spare``
-    that would be next.
+    :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles. Then
+    up to ``spare`` that would be next.
 
     Where it begins is seeded by ``name``.
     """

@@ -54,7 +54,8 @@ class Parts:
     ) -> None:
         """Commit what opening a source has found of ``parts``; what is known of a part already stays.
 
-        ``evidence``: what their labels rest on, None: on those of other parts; ``held``: ids of other categories that the source shows.
+        ``evidence``: what their labels rest on, None: on those of other parts; ``held``: ids of other
+        categories that the source shows.
         """
         with self._database.transaction():
             for part in parts:

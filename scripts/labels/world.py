@@ -249,8 +249,8 @@ def video_of(broadcast: Broadcast, files: Sequence[Path]) -> Video:
 
 
 def guards_of(broadcast: Broadcast) -> tuple[Span, ...]:
-    """The guard bands of a VOD, where a label is not to be trusted: at both ends of each chapter that Twitch tells,
-    and of one without chapters."""
+    """The guard bands of a VOD, where a label is not to be trusted: at both ends of each chapter that Twitch
+    tells, and of a VOD without chapters."""
     told = [Span(chapter.start_s, chapter.start_s + chapter.length_s) for chapter in broadcast.chapters]
     bands = []
     for span in told or [Span(0.0, broadcast.length_s)]:

@@ -173,8 +173,8 @@ def _ranks(root: Path, pass_id: int) -> Iterator[tuple[tuple[int, ...], tuple[st
 
 
 def _further(visit: Mapping[str, Any]) -> int:
-    """Number after the last one of a part that is not the source's first, as it was committed when it was opened."""
-    return int(visit["first_k"] + visit["targets"])
+    """Number after the last one of a part that is not the source's first; of one never opened it has them all."""
+    return int(visit["first_k"] + (visit["count"] if visit["targets"] is None else visit["targets"]))
 
 
 #: How the worlds of these tests are sampled: few targets, several rounds, the small rendition.

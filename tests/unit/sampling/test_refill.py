@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -75,7 +76,8 @@ def test_what_is_committed_of_a_refill_stays_whatever_else_changes() -> None:
 
 
 def test_a_storyboards_choice_goes_on_where_it_ended() -> None:
-    found = Opened(Span(0, LENGTH_S), 8, True, SPANS, tuple(100.0 + 10 * n for n in range(8)) + (700.0, 105.0, 600.0))
+    chosen_s = (*(100.0 + 10 * n for n in range(8)), 700.0, 105.0, 600.0)
+    found = Opened(Span(0, LENGTH_S), 8, True, SPANS, chosen_s)
     parts, targets = opened([replace(first_part(VOD, SAMPLE), opened=found), Part(8, 3, 0.0, LENGTH_S)])
     assert [targets[k].moment_s for k in range(8)] == [100.0 + 10 * n for n in range(8)]
     assert [targets[k].moment_s for k in (8, 9)] == [700.0, 600.0]  # 105 is too near to those that were looked at
@@ -88,10 +90,10 @@ def test_a_storyboards_choice_goes_on_where_it_ended() -> None:
 def test_no_moment_comes_twice_and_the_bounds_hold(vain: frozenset[int]) -> None:
     parts, targets = filled_up(vain)
     moments_s = sorted(target.moment_s for target in targets.values())
-    assert all(later - earlier >= SAMPLE.min_spacing_s for earlier, later in zip(moments_s, moments_s[1:]))
+    assert all(later - earlier >= SAMPLE.min_spacing_s for earlier, later in pairwise(moments_s))
     assert len(targets) <= MOST_LOOKS * SAMPLE.max_per_vod
     assert len(targets.keys() - vain) <= SAMPLE.max_per_vod
-    assert all(is_refill(part, before) for before, part in zip(parts, parts[1:]))
+    assert all(is_refill(part, before) for before, part in pairwise(parts))
     assert are_known(parts)
 
 
@@ -100,7 +102,9 @@ def test_a_vod_that_shows_nothing_new_is_given_up() -> None:
     again, _ = opened((*parts, Part(8, 6, 0.0, LENGTH_S)))
     assert LEAST_YIELD > 0
     assert refill_part(VOD, again, set(range(14)), SAMPLE) is None
-    assert refill_part(VOD, again, set(range(14)) - {9}, SAMPLE) == Part(14, 2, 0.0, LENGTH_S)  # one in six is enough
+    assert refill_part(VOD, again, set(range(14)) - {9}, SAMPLE) == Part(
+        14, 2, 0.0, LENGTH_S
+    )  # one in six is enough
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,9 @@ def test_targets_in_vain_were_looked_at_and_gave_nothing() -> None:
     source = books.vod(1, "1", "9")
     assert isinstance(source, Vod)
     shown = [books.show(source, picture(seed), k) for k, seed in enumerate((1, 2, 2, 3))]
-    books.ledger.commit([replace(shown[0], seq=books.ledger.next_seq(), k=4, verdict="failed", reason="timeout", file_name=None)])
+    books.ledger.commit(
+        [replace(shown[0], seq=books.ledger.next_seq(), k=4, verdict="failed", reason="timeout", file_name=None)]
+    )
     unseen = {"verdict": "dropped", "reason": "broadcaster-cap", "offset_s": None, "phash": None}
     books.ledger.commit([replace(shown[0], seq=books.ledger.next_seq(), k=5, file_name=None, **unseen)])
     books.show(books.vod(2, "1", "9"), picture(2), 7)  # of another VOD
