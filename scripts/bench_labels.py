@@ -14,7 +14,8 @@ Printed with sample sizes and 95 % bounds (Wilson):
 - purity: kept frames that show the game they are labelled with; junk: those that show no game;
 - near-duplicates: kept frames within the radius of an earlier one of their label;
 - coverage: kept distinct 30-s bins of true gameplay, of those that could be had: by source as many as it may give,
-  and no more than have a kept frame or hold a picture farther than the radius from every kept frame;
+  and no more than have a kept frame or hold, outside of the guard bands (min(90 s, 5 %) at the ends of chapters
+  and VODs), a picture farther than the radius from every kept frame;
 - false drops: gameplay dropped for what it shows, of all gameplay judged under its own label; what left again
   counts as dropped;
 - classifier: accuracy on gameplay of broadcasters and footage that nobody harvests, mean of five seeds at equal
@@ -69,6 +70,7 @@ from labels.world import (
     broadcasts_of,
     cast_of,
     games_named,
+    guards_of,
     halved,
     video_of,
     world_of,
@@ -76,6 +78,7 @@ from labels.world import (
 
 from harvester.config import Config, load
 from harvester.errors import HarvesterError
+from harvester.model import Span
 from harvester.sandbox.footage import PACKAGE_INDEX
 from harvester.sandbox.server import SandboxServer
 from harvester.sandbox.world import Game, World
@@ -102,6 +105,7 @@ class Stage:
     games: tuple[Game, ...]
     world: World
     truth: Truth
+    guards: dict[str, tuple[Span, ...]]
     studio: Studio
     shared_footage: tuple[str, ...]
 
@@ -130,7 +134,8 @@ def staged(index: Path, half: Half, each: int, cache: Path) -> Stage:
         shown = [(scene.shown, file.hashes) for scene, file in zip(broadcast.scenes, files, strict=True)]
         truth[broadcast.id] = laid_out(shown, SEGMENT_S)
     shared = tuple(name for name in names if name in footage and footage[name].shared)
-    return Stage(tuple(games), world_of(games, videos), Truth(truth), studio, shared)
+    guards = {broadcast.id: guards_of(broadcast) for broadcast in broadcasts}
+    return Stage(tuple(games), world_of(games, videos), Truth(truth), guards, studio, shared)
 
 
 def _mark(footage: dict[str, Footage]) -> str:
@@ -165,7 +170,7 @@ def harvested(stage: Stage, cache: Path, scratch: Path) -> tuple[Harvested, Harv
 def figures(way: Harvested, stage: Stage, settings: Config) -> dict[str, Any]:
     """All that is told of one way but the classifier."""
     kept, names, radius = kept_of(way.frames), stage.names, settings.dedupe.radius
-    covered = coverage(stage.truth, kept, radius, settings.sample.max_per_vod)
+    covered = coverage(stage.truth, kept, radius, settings.sample.max_per_vod, stage.guards)
     return {
         "judged": len(way.frames),
         "kept": len(kept),

@@ -156,7 +156,7 @@ class Filling:
 
     async def _due(self, books: CategoryBooks) -> Found:
         """What a pass after the one of this run's listing visits."""
-        return Found(tuple(self.stage.lister.retries(books.category, self.request)))
+        return Found(self.stage.lister.again(books.category, self.request))
 
     async def _elsewhere(self, books: CategoryBooks) -> Found:
         """VODs of other categories that show this one too."""

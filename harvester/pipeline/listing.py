@@ -12,13 +12,14 @@ from typing import Any
 from harvester.clock import Clock
 from harvester.config import Discover, Sample
 from harvester.errors import TryAgainLater, UnknownCategory, UsageError
-from harvester.model import Category, Source, SourceKind
+from harvester.model import Category, Source, SourceKind, Vod
 from harvester.pipeline.admission import Admission
 from harvester.pipeline.naming import NO_MEMORY, Memory, category_named, category_of_source
 from harvester.ports import Catalog, Details, Listing, ListingScope
 from harvester.sampling.categories import NON_GAMES, is_game
 from harvester.sampling.parts import is_over, next_part
-from harvester.sampling.plan import Wish
+from harvester.sampling.plan import Part, Wish
+from harvester.sampling.refill import refill_part
 from harvester.store.ledger import Ledger
 from harvester.text import printable
 from harvester.vision.caps import NO_CAPS, Caps
@@ -190,7 +191,7 @@ class Lister:
         )
 
     async def find(self, category: Category, request: Request) -> Found:
-        """New sources of the category and failures that are due again, for the first new pass of a run."""
+        """New sources of the category and what there is to do for known ones, for the first new pass of a run."""
         again = is_narrow(self.discover, request)
         unfinished = self.ledger.unfinished_sources(category.id) if again else set()
         growing = self.ledger.growing_sources(category.id)
@@ -203,7 +204,7 @@ class Lister:
             left_out["limit"] += listing.cut
             left_out["filtered"] += listing.seen - len(listing.sources) - listing.known - listing.cut
         chosen = {(wish.source.kind, wish.source.id) for wish in wishes}
-        due = (w for w in self.retries(category, request) if (w.source.kind, w.source.id) not in chosen)
+        due = (w for w in self.again(category, request) if (w.source.kind, w.source.id) not in chosen)
         ended = tuple(s for s in sources if (s.kind, s.id) not in chosen and self._is_over(s, growing))
         listed = {kind: Listed.of(listing) for kind, listing in listings.items()}
         return Found((*wishes, *due), +left_out, listed, ended)
@@ -294,6 +295,19 @@ class Lister:
             and (request.source is None or source.id == request.source[1])
             and (wish := self._retry(source, targets)) is not None
         ]
+
+    def again(self, category: Category, request: Request) -> tuple[Wish, ...]:
+        """What there is to do for known sources: :meth:`retries`, and for other VODs of the newest listing further
+        moments in place of those that gave nothing."""
+        retries = self.retries(category, request)
+        busy = {wish.source.id for wish in retries if wish.source.kind == "vod"}
+        vods = self.ledger.vods_visited(category.id, scope_key(self.discover, request))
+        mine = (vod for vod in vods if vod.id not in busy and not self.admission.refusal(vod))
+        return (*retries, *(Wish(vod, part=part) for vod in mine if (part := self._refill(vod)) is not None))
+
+    def _refill(self, vod: Vod) -> Part | None:
+        parts = self.ledger.parts_of(vod.category_id, vod.kind, vod.id)
+        return refill_part(vod, parts, self.ledger.vain_targets(vod), self.sample) if parts else None
 
     def _retry(self, source: Source, targets: tuple[int, ...] | None) -> Wish | None:
         """The failed targets of a source, or (None) all of one that could not be opened; less what is decided."""

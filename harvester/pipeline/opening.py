@@ -33,6 +33,7 @@ from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
 from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_parts, strongest
 from harvester.sampling.plan import first_part
 from harvester.sampling.playlist import MediaPlaylist, later, parse_media_playlist
+from harvester.sampling.refill import are_known
 from harvester.sampling.renditions import obstacle, order_renditions
 from harvester.sampling.storyboard import Tiles, busy, idle_spans, merged
 from harvester.sampling.unplayed import unplayed
@@ -215,8 +216,10 @@ class Opener:
         by which evidence it is labelled, is committed before one of them is decided."""
         known = self._parts.parts_of(source.category_id, source.kind, source.id)
         planned, tiles = known or (first_part(source, self._sample),), None
-        if all(part.opened is not None for part in planned):
+        if are_known(planned):
             parts, targets = open_parts(source, planned, media, self._sample, ())
+            if parts != planned:
+                await asyncio.to_thread(self._parts.remember_opened, source, parts)
         else:
             evidence, tiles = await self._evidence(source, media)
             spans = labelled_spans(source, evidence, Extent(media.edge_s, media.ended), self._sample)

@@ -35,6 +35,7 @@ from harvester.sampling.plan import (
     pick_targets,
     spaced_moments,
 )
+from harvester.sampling.refill import MOST_LOOKS, is_refill, refilled
 from harvester.sampling.storyboard import Tiles, chosen_moments
 
 #: Segments at the end of a growing playlist that are left alone: players stay three behind the edge of a live
@@ -114,22 +115,39 @@ def open_parts(
     done: list[Part] = []
     targets: dict[int, Target] = {}
     for part in parts:
+        if is_refill(part, done[-1] if done else None):
+            taken_s = [target.moment_s for target in targets.values()]
+            opened = part.opened or refilled(part, done, taken_s, media.moments_s, sample)
+            done.append(replace(part, opened=opened))
+            found = given_targets(opened.chosen_s, media.moments_s, opened.labels)
+            targets.update(_numbered(part, found))
+            continue
         free_s = max((t.moment_s for t in targets.values()), default=-sample.min_spacing_s) + sample.min_spacing_s
         room = cap_of(source, sample) - given_out(done)
         opened = part.opened or _opened(source, part, media, spans, free_s=free_s, room=room, sample=sample)
         seed = (source.kind, source.id, *([str(part.first_k)] if part.first_k else []))
         labels = clipped(opened.labels, _after(free_s, opened.span))
         if part.opened is None and tiles is not None:
-            chosen_s = chosen_moments(seed, tiles, media.moments_s, labels, limit=opened.targets, sample=sample)
+            chosen_s = chosen_moments(
+                *(seed, tiles, media.moments_s, labels),
+                limit=opened.targets,
+                sample=sample,
+                spare=(MOST_LOOKS - 1) * cap_of(source, sample),
+            )
             opened = replace(opened, chosen_s=chosen_s)
         done.append(replace(part, opened=opened))
         found = (
-            given_targets(opened.chosen_s, media.moments_s, labels)
+            given_targets(opened.chosen_s[: opened.targets], media.moments_s, labels)
             if opened.chosen_s
             else pick_targets(seed, media.moments_s, labels, limit=opened.targets, sample=sample)
         )
-        targets.update((part.first_k + target.k, replace(target, k=part.first_k + target.k)) for target in found)
+        targets.update(_numbered(part, found))
     return tuple(done), targets
+
+
+def _numbered(part: Part, found: Iterable[Target]) -> dict[int, Target]:
+    """Targets that are numbered from 0, under the part's own numbers."""
+    return {part.first_k + target.k: replace(target, k=part.first_k + target.k) for target in found}
 
 
 def _opened(

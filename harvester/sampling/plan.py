@@ -33,7 +33,7 @@ RANK_HASH_BITS = 63
 class Opened:
     """What opening a part found. ``span``: how far it goes, guards of the source taken off; ``targets``: how many
     it has at most; ``ended``: nothing will follow it; ``labels``: the spans inside in which its targets lie;
-    ``chosen_s``: the moments of its targets, if a storyboard chose them."""
+    ``chosen_s``: the moments of its targets, if a storyboard chose them, then those for refills."""
 
     span: Span
     targets: int
@@ -44,7 +44,7 @@ class Opened:
     def __post_init__(self) -> None:
         if self.targets < 0:
             raise ValueError(f"{self.targets} targets")
-        if self.chosen_s and len(self.chosen_s) != self.targets:
+        if self.chosen_s and len(self.chosen_s) < self.targets:
             raise ValueError(f"{len(self.chosen_s)} moments of {self.targets} targets")
 
 
@@ -277,8 +277,8 @@ class Moment:
     within: LabelledSpan
 
 
-def _inside(moments_s: Sequence[float], labels: Sequence[LabelledSpan]) -> Iterator[Moment]:
-    """The moments inside the spans, in order."""
+def inside(moments_s: Sequence[float], labels: Sequence[LabelledSpan]) -> Iterator[Moment]:
+    """The moments inside the spans, in order. ``moments_s``: rising."""
     for within in labels:
         span = within.span
         for item in range(bisect_left(moments_s, span.start_s), bisect_left(moments_s, span.end_s)):
@@ -295,7 +295,7 @@ def spread_order(count: int) -> list[int]:
 def spaced_moments(moments_s: Sequence[float], labels: Sequence[LabelledSpan], sample: Sample) -> list[Moment]:
     """As many moments inside the spans as fit at the minimum spacing, the earliest first."""
     chosen: list[Moment] = []
-    for moment in _inside(moments_s, labels):
+    for moment in inside(moments_s, labels):
         if not chosen or moment.moment_s - chosen[-1].moment_s >= sample.min_spacing_s:
             chosen.append(moment)
     return chosen
@@ -307,7 +307,7 @@ def _stratified(
     """One moment from each of ``count`` equal strata, at a seeded place, never closer than ``spacing_s``."""
     width_s = sum(within.span.length_s for within in labels) / max(1, count)
     chosen: list[Moment] = []
-    remaining = _inside(moments_s, labels)
+    remaining = inside(moments_s, labels)
     moment = next(remaining, None)
     for stratum in range(count):
         jitter = rank_hash(seed, str(stratum)) / (1 << RANK_HASH_BITS)

@@ -267,9 +267,11 @@ def chosen_moments(
     *,
     limit: int,
     sample: Sample,
+    spare: int = 0,
 ) -> tuple[float, ...]:
     """Those ``limit`` of ``moments_s`` inside the labelled spans that look most different, in the order of
-    :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles.
+    :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles. Then
+    up to ``spare`` that would be next.
 
     Where it begins is seeded by ``name``.
     """
@@ -281,9 +283,9 @@ def chosen_moments(
     for tile in varied_order(tiles, numbers, rank_hash(sample.seed, *name) % len(numbers)):
         if all(abs(shown[tile] - other_s) >= sample.min_spacing_s for other_s in chosen):
             chosen.append(shown[tile])
-        if len(chosen) == limit:
-            return tuple(chosen)
-    return ()
+        if len(chosen) == limit + spare:
+            break
+    return tuple(chosen) if len(chosen) >= limit else ()
 
 
 def varied_order(tiles: Tiles, numbers: Sequence[int], first: int) -> Iterator[int]:

@@ -51,11 +51,12 @@ class Parts:
         return {(kind, source_id): datetime.fromisoformat(planned_at) for kind, source_id, planned_at in rows}
 
     def remember_opened(
-        self, source: Source, parts: Sequence[Part], evidence: Evidence, held: Collection[str] = ()
+        self, source: Source, parts: Sequence[Part], evidence: Evidence | None = None, held: Collection[str] = ()
     ) -> None:
         """Commit what opening a source has found of ``parts``; what is known of a part already stays.
 
-        ``evidence``: what their labels rest on; ``held``: ids of other categories that the source shows.
+        ``evidence``: what their labels rest on, None: on those of other parts; ``held``: ids of other
+        categories that the source shows.
         """
         with self._database.transaction():
             for part in parts:
@@ -66,13 +67,14 @@ class Parts:
                 [(category_id, source.id, source.category_id) for category_id in sorted(held)],
             )
 
-    def _update_part(self, source: Source, first_k: int, opened: Opened, evidence: Evidence) -> None:
+    def _update_part(self, source: Source, first_k: int, opened: Opened, evidence: Evidence | None) -> None:
+        told = None if evidence is None else evidence_record(evidence)
         self._database.execute(
             "UPDATE parts SET start_s = ?, end_s = ?, targets = ?, ended = ?, labels = ?, evidence = ?, chosen = ?"
             " WHERE category_id = ? AND kind = ? AND source_id = ? AND first_k = ? AND ended IS NULL",
             (
                 *(opened.span.start_s, opened.span.end_s, opened.targets, int(opened.ended)),
-                *(labels_record(opened.labels), evidence_record(evidence), json.dumps(opened.chosen_s)),
+                *(labels_record(opened.labels), told, json.dumps(opened.chosen_s)),
                 *(source.category_id, source.kind, source.id, first_k),
             ),
         )

@@ -180,6 +180,19 @@ class Passes(Retries):
         )
         return [datetime.fromisoformat(made) for (made,) in rows]
 
+    def vods_visited(self, category_id: str, scope: str) -> list[Vod]:
+        """The VODs that the newest listing of that category and scope, and passes after it, have visited."""
+        rows = self._database.rows(
+            "SELECT DISTINCT s.record FROM passes p JOIN visits v ON v.pass_id = p.id AND v.kind = 'vod'"
+            " JOIN sources s ON s.category_id = p.category_id AND s.kind = 'vod' AND s.id = v.source_id"
+            " WHERE p.category_id = ?1 AND p.scope = ?2 AND p.id >= (SELECT coalesce(max(id), 0) FROM passes"
+            " WHERE category_id = ?1 AND scope = ?2 AND json_extract(listing, '$.listed') IS NOT '{}')"
+            " ORDER BY v.source_id",
+            category_id,
+            scope,
+        )
+        return [vod for (record,) in rows if isinstance(vod := source_from("vod", record), Vod)]
+
     def unfinished_sources(self, category_id: str) -> set[tuple[SourceKind, str]]:
         """Sources of the category that a pass which is not done visits."""
         rows = self._database.rows(

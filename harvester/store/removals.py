@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.model import SourceKind
+from harvester.model import SourceKind, Vod
 from harvester.sampling.labels import confidence
 from harvester.store.boxes import Boxes
 from harvester.store.records import labels_from
@@ -126,6 +126,19 @@ class Removals(Boxes):
         """Kept frames of the category."""
         decided = "SELECT count(*) FROM outcomes WHERE category_id = ? AND verdict = 'kept'"
         return int(self._database.one(decided, category_id) or 0) - self.removed_of(category_id).total()
+
+    def vain_targets(self, vod: Vod) -> set[int]:
+        """Numbers of the VOD's targets that were looked at and gave nothing: their pictures were dropped, or have
+        left again for what they show."""
+        rows = self._database.rows(
+            "SELECT o.k FROM outcomes o LEFT JOIN removals r ON r.seq = o.seq"
+            " LEFT JOIN barriers b ON b.number = r.barrier WHERE o.category_id = ? AND o.kind = 'vod'"
+            " AND o.source_id = ? AND o.k IS NOT NULL"
+            f" AND (b.cause = '{SIGHTINGS}' OR (o.verdict = 'dropped' AND o.offset_s IS NOT NULL))",
+            vod.category_id,
+            vod.id,
+        )
+        return {k for (k,) in rows}
 
     # -- what has left ------------------------------------------------------------------------------------
 

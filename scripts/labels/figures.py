@@ -6,11 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.model import Span
 from labels.truth import Moment, Shown, Truth, bin_of
 
 #: Two-sided 95 % of a normal distribution (standard deviations).
@@ -114,12 +116,19 @@ def near_duplicates(kept: Sequence[Judged], radius: int) -> Share:
     return Share(hits, len(kept))
 
 
-def coverage(truth: Truth, kept: Sequence[Judged], radius: int, most_per_source: int) -> dict[str, Share]:
+def coverage(
+    truth: Truth,
+    kept: Sequence[Judged],
+    radius: int,
+    most_per_source: int,
+    guards: Mapping[str, Sequence[Span]] = MappingProxyType({}),
+) -> dict[str, Share]:
     """By game: kept distinct 30-s bins of its true gameplay, of those that could have been had.
 
     Of each source these are as many as a source may give (``most_per_source``, 0 = any number), and no more than
     it has eligible bins: those with a kept frame, and those that hold a picture farther than ``radius`` from every
-    kept frame of the game. A game of which nothing could be had is not listed.
+    kept frame of the game. What lies in a guard band (``guards``, by source) could not be had, whatever it shows:
+    nobody may take it who knows no more than Twitch tells. A game of which nothing could be had is not listed.
     """
     kept_hashes = {
         label: np.array([frame.phash for frame in frames], np.uint64) for label, frames in _by_label(kept).items()
@@ -131,7 +140,7 @@ def coverage(truth: Truth, kept: Sequence[Judged], radius: int, most_per_source:
     }
     had: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for source_id in truth.sources:
-        for game, bins in _bins(truth, source_id).items():
+        for game, bins in _bins(truth, source_id, guards.get(source_id, ())).items():
             mine = {number for number in bins if (game, source_id, number) in taken}
             known = kept_hashes.get(game, np.empty(0, np.uint64))
             eligible = len(mine) + sum(
@@ -143,12 +152,13 @@ def coverage(truth: Truth, kept: Sequence[Judged], radius: int, most_per_source:
     return {game: Share(hits, of) for game, (hits, of) in had.items() if of}
 
 
-def _bins(truth: Truth, source_id: str) -> dict[str, dict[int, list[int]]]:
-    """Hashes of a source's true gameplay, by game and bin."""
+def _bins(truth: Truth, source_id: str, guards: Sequence[Span]) -> dict[str, dict[int, list[int]]]:
+    """Hashes of a source's true gameplay outside of ``guards``, by game and bin; bins without any are empty."""
     found: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for moment in truth.moments(source_id):
         if moment.shown.kind == "gameplay":
-            found[moment.shown.game][bin_of(moment.offset_s)].append(moment.phash)
+            here = found[moment.shown.game][bin_of(moment.offset_s)]
+            here += [] if any(moment.offset_s in guard for guard in guards) else [moment.phash]
     return found
 
 

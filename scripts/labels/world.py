@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from harvester.model import VodType
+from harvester.model import Span, VodType
 from harvester.sandbox.build import DEFAULT_NOW, EMPTY_GAME
 from harvester.sandbox.footage import FootageFile, Session
 from harvester.sandbox.world import GOP_S, Channel, Chapter, Cutting, Game, Piece, Video, World
@@ -45,6 +45,8 @@ LENGTHS = {"idle": (18, 36), "gameplay": (60, 120), "break": (12, 24), "chat": (
 LATE_S = (0.0, 100.0)
 #: Who lists a VOD under the wrong game, and who plays another game untold, for five minutes.
 WRONG_EVERY, UNTOLD_EVERY, UNTOLD_SEGMENTS = 8, 16, 30
+#: What is left out at both ends of a chapter or VOD: so many seconds, and no more than that share of it.
+GUARD_S, GUARD_SHARE = 90.0, 0.05
 _SEED = "labels"
 _FIRST_VOD, _FIRST_CHANNEL, _FIRST_GAME = 2_450_000_000, 60_000_000, 610_001
 
@@ -244,6 +246,17 @@ def video_of(broadcast: Broadcast, files: Sequence[Path]) -> Video:
         chapters=broadcast.chapters,
         told_game=broadcast.told,
     )
+
+
+def guards_of(broadcast: Broadcast) -> tuple[Span, ...]:
+    """The guard bands of a VOD, where a label is not to be trusted: at both ends of each chapter that Twitch
+    tells, and of a VOD without chapters."""
+    told = [Span(chapter.start_s, chapter.start_s + chapter.length_s) for chapter in broadcast.chapters]
+    bands = []
+    for span in told or [Span(0.0, broadcast.length_s)]:
+        guard_s = min(GUARD_S, GUARD_SHARE * span.length_s)
+        bands += [Span(span.start_s, span.start_s + guard_s), Span(span.end_s - guard_s, span.end_s)]
+    return tuple(bands)
 
 
 def world_of(games: Sequence[Game], videos: Sequence[Video]) -> World:

@@ -19,8 +19,9 @@ from tests.integration.killing import Processes
 from tests.integration.wholeness import check_books, outcomes
 
 GAME = "Teeworlds"
-#: All targets of the VOD, of which the card fills the first 120 s.
-SETTINGS = {"HARVESTER_SAMPLE_MIN_HEIGHT": "100", "HARVESTER_SAMPLE_MAX_PER_VOD": "20"}
+#: Most frames of a VOD, and so the targets that it is given first; of the VOD the card fills the first 120 s.
+MOST = 20
+SETTINGS = {"HARVESTER_SAMPLE_MIN_HEIGHT": "100", "HARVESTER_SAMPLE_MAX_PER_VOD": str(MOST)}
 CARD_S = 120.0
 
 
@@ -64,19 +65,19 @@ def long_vod(world: World) -> Video:
 
 
 def harvested(harvester: Commands, out: Path, **environment: str) -> tuple[list[float], Ended]:
-    """The offsets that were looked at in the long VOD (s), and how the run ended."""
+    """The offsets that were looked at first in the long VOD (s), not in place of others; and how the run ended."""
     ended = harvester("run", "--category", GAME, "--out", out, "--json", **(SETTINGS | environment))
     assert ended.code == 0, ended.err
     check_books(out, ended.json)
     assert harvester("verify", "--out", out, "--replay").code == 0
     mine = [row for row in outcomes(out) if row["source_id"] == long_vod(harvester.server.world).id]
-    return sorted(row["offset_s"] for row in mine), ended
+    return sorted(row["offset_s"] for row in mine if row["k"] < MOST), ended
 
 
 def test_a_card_is_passed_over_and_the_report_says_what_that_saved(harvester: Commands, tmp_path: Path) -> None:
     offsets, ended = harvested(harvester, tmp_path / "dataset")
     assert min(offsets) >= CARD_S
-    assert len(offsets) == 20
+    assert len(offsets) == MOST
     report: dict[str, Any] = ended.json
     assert report["requests"]["storyboard"] == len(harvester.server.log.entries("storyboard")) == 2
     seen = report["storyboards"]

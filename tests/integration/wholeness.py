@@ -154,9 +154,11 @@ def _rank(row: Mapping[str, Any]) -> tuple[int, ...]:
 def _ranks(root: Path, pass_id: int) -> Iterator[tuple[tuple[int, ...], tuple[str, str], int, int]]:
     """Rank, source, number of the target, and how many targets the source really has (of this world)."""
     query = (
-        "SELECT v.*, s.record, p.labels FROM visits v JOIN sources s ON s.category_id = v.category_id"
+        "SELECT v.*, s.record, p.labels, q.targets FROM visits v JOIN sources s ON s.category_id = v.category_id"
         " AND s.kind = v.kind AND s.id = v.source_id JOIN parts p ON p.category_id = v.category_id"
-        " AND p.kind = v.kind AND p.source_id = v.source_id AND p.first_k = 0 WHERE v.pass_id = ?"
+        " AND p.kind = v.kind AND p.source_id = v.source_id AND p.first_k = 0 LEFT JOIN parts q"
+        " ON q.category_id = v.category_id AND q.kind = v.kind AND q.source_id = v.source_id"
+        " AND q.first_k = v.first_k WHERE v.pass_id = ?"
     )
     with _ledger(root) as database:
         visits = [dict(row) for row in database.execute(query, (pass_id,))]
@@ -165,9 +167,14 @@ def _ranks(root: Path, pass_id: int) -> Iterator[tuple[tuple[int, ...], tuple[st
         for place in range(visit["count"]):
             turn = (visit["first_slot"] + place) // visit["round_size"]
             rank = (turn, visit["broadcaster_hash"], visit["source_hash"], place)
-            k = place if retry is None else retry[place]
+            k = visit["first_k"] + place if retry is None else retry[place]
             source = (visit["kind"], visit["source_id"])
-            yield rank, source, k, _targets(visit)
+            yield rank, source, k, _targets(visit) if retry or not visit["first_k"] else _further(visit)
+
+
+def _further(visit: Mapping[str, Any]) -> int:
+    """Number after the last one of a part that is not the source's first; of one never opened it has them all."""
+    return int(visit["first_k"] + (visit["count"] if visit["targets"] is None else visit["targets"]))
 
 
 #: How the worlds of these tests are sampled: few targets, several rounds, the small rendition.

@@ -21,6 +21,8 @@ from labels.figures import (
 )
 from labels.truth import Moment, Shown, Truth, laid_out
 
+from harvester.model import Span
+
 ONE, TWO = Shown("gameplay", "1"), Shown("gameplay", "2")
 MENU, CARD = Shown("own", "1"), Shown("idle", design="plain")
 A, B, C, D = 0x0, 0xFF, 0xFF00, 0xFF0000  # 8 bits from A, 16 from one another
@@ -105,6 +107,14 @@ def test_a_source_gives_no_more_than_it_may() -> None:
 def test_junk_and_other_labels_cover_nothing() -> None:
     assert coverage(vod(A, A, A, shown=CARD), [judged(CARD)], 6, 0) == {}
     assert coverage(vod(A, A, A, B, B, B), [judged(ONE, label="2")], 6, 0) == {"1": Share(0, 2)}
+
+
+def test_what_lies_in_a_guard_band_could_not_be_had() -> None:
+    truth = vod(A, A, A, B, B, B, C, C, C, D, D, D)
+    ends = {"v": (Span(0, 30), Span(80, 120))}  # a segment of the third bin, and all of the last
+    assert coverage(truth, [judged(ONE, phash=B, at_s=30)], 6, 0, ends) == {"1": Share(1, 2)}
+    assert coverage(truth, [judged(ONE, phash=A)], 6, 0, ends) == {"1": Share(1, 3)}  # what was had could be
+    assert coverage(truth, [judged(ONE, phash=A)], 6, 0, {"w": (Span(0, 120),)}) == {"1": Share(1, 4)}
 
 
 # -- false drops --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from labels.world import (
     cast_of,
     designs,
     games_named,
+    guards_of,
     halved,
     video_of,
 )
@@ -90,6 +91,18 @@ def test_the_truth_is_what_the_sandbox_shows(tmp_path: Path) -> None:
             piece, second = video.footage_at(moment.offset_s)
             assert broadcast.scenes[video.pieces.index(piece)].shown == moment.shown
             assert second == 2.0 * moment.phash
+
+
+def test_guard_bands_lie_at_the_ends_of_what_twitch_tells() -> None:
+    for broadcast in broadcasts():
+        guards, told = guards_of(broadcast), broadcast.chapters
+        assert len(guards) == 2 * max(1, len(told))
+        assert (guards[0].start_s, guards[-1].end_s) == (0, pytest.approx(broadcast.length_s))
+        lengths_s = [chapter.length_s for chapter in told] or [broadcast.length_s]
+        for length_s, first, last in zip(lengths_s, guards[::2], guards[1::2], strict=True):
+            assert first.length_s == pytest.approx(min(90, length_s / 20))
+            assert last.end_s - first.start_s == pytest.approx(length_s)
+            assert first.length_s == pytest.approx(last.length_s)
 
 
 def test_chapters_cover_a_mixed_vod_and_change_late() -> None:

@@ -144,3 +144,37 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(old: Path, tmp_path: Pat
     Ledger(old).close()
     Ledger(tmp_path / "new.sqlite3").close()
     assert columns(old) == columns(tmp_path / "new.sqlite3")
+
+
+def test_vods_are_those_of_the_newest_listing_and_of_passes_after_it() -> None:
+    ledger = Ledger(None)
+    vods = [replace(VOD, id=str(number)) for number in range(1, 6)]
+
+    def visited(*which: Vod, scope: str = "vod", listed: dict[str, object] | None = None) -> None:
+        pass_id = ledger.new_pass_id()
+        visits = plan_visits(pass_id, map(Wish, which), SAMPLE)
+        listing = {"listed": listed or {}}
+        ledger.commit_pass(pass_id, "7", scope, opened_at=NOW, planned_at=NOW, listing=listing, visits=visits)
+
+    assert ledger.vods_visited("7", "vod") == []
+    visited(vods[0], listed={"vod": {"found": 1}})
+    visited(vods[2], vods[1], listed={"vod": {"found": 2}})
+    visited(vods[3])
+    visited(vods[1])
+    visited(vods[4], scope="other", listed={"vod": {"found": 1}})
+    assert ledger.vods_visited("7", "vod") == vods[1:4]
+    assert ledger.vods_visited("8", "vod") == []
+
+
+def test_a_refill_is_committed_without_evidence_of_its_own() -> None:
+    ledger = Ledger(None)
+    commit(ledger, Wish(VOD))
+    first = replace(first_part(VOD, SAMPLE), opened=replace(FOUND, ended=True))
+    ledger.remember_opened(VOD, [first], KNOWN, ["8"])
+    again = Part(5, 2, 0.0, 600.0)
+    commit(ledger, Wish(VOD, part=again))
+    assert ledger.parts_of("7", "vod", "1") == (first, again)
+    found = replace(again, opened=replace(FOUND, ended=True, targets=2, chosen_s=(40.0, 60.0)))
+    ledger.remember_opened(VOD, [first, found])
+    assert ledger.parts_of("7", "vod", "1") == (first, found)
+    assert ledger.evidence_of(replace(VOD, category_id="8", listed=False)) == replace(KNOWN, listed=None)

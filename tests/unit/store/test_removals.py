@@ -298,3 +298,24 @@ def test_one_vod_is_one_source_however_often_it_shows_a_card() -> None:
     for k in range(4):
         books.show(source, picture(1, noise=k + 1), k)
     assert books.barrier() == {}
+
+
+def test_targets_in_vain_were_looked_at_and_gave_nothing() -> None:
+    books = Books()
+    source = books.vod(1, "1", "9")
+    assert isinstance(source, Vod)
+    shown = [books.show(source, picture(seed), k) for k, seed in enumerate((1, 2, 2, 3))]
+    books.ledger.commit(
+        [replace(shown[0], seq=books.ledger.next_seq(), k=4, verdict="failed", reason="timeout", file_name=None)]
+    )
+    unseen = {"verdict": "dropped", "reason": "broadcaster-cap", "offset_s": None, "phash": None}
+    books.ledger.commit([replace(shown[0], seq=books.ledger.next_seq(), k=5, file_name=None, **unseen)])
+    books.show(books.vod(2, "1", "9"), picture(2), 7)  # of another VOD
+    assert books.ledger.vain_targets(source) == {2}
+    assert books.ledger.vain_targets(replace(source, category_id="2")) == set()
+    barrier = books.ledger.next_barrier()
+    assert barrier is not None
+    books.ledger.commit_barrier(barrier, "run", NOW, {shown[3].seq: "recurring"})
+    assert books.ledger.vain_targets(source) == {2, 3}
+    books.ledger.commit_barrier(books.ledger.retention_barrier(), "run", NOW, {shown[0].seq: "expired"})
+    assert books.ledger.vain_targets(source) == {2, 3}
