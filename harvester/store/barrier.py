@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harvester.sampling.categories import NON_GAMES
 from harvester.sampling.scene import Scene
 from harvester.store.ledger import Ledger
-from harvester.store.removals import Barrier
+from harvester.store.sightings import Barrier
 from harvester.vision.fold import Rules
 from harvester.vision.idle import IDLE, Moments, idle, may_be_idle
 from harvester.vision.known import exceptions, shows

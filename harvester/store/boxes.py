@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from harvester.store.passes import Passes
+from harvester.store.sightings import Sightings
 
 #: Number of the last barrier before another (?1) at which sightings were looked at.
 _LAST = "(SELECT coalesce(max(number), 0) FROM barriers WHERE cause = 'sightings' AND number < ?1)"
 
 
-class Boxes(Passes):
+class Boxes(Sightings):
     """The part of the ledger that knows overlays: as JSON, or NULL where what they were found in is no longer
     enough."""
 

@@ -21,7 +21,8 @@ from harvester.store.database import Database
 from harvester.store.forgettings import Forgettings
 from harvester.store.pictures import Pictures
 from harvester.store.records import Outcome, outcome_row
-from harvester.store.removals import CAPPED_DAY, WITH_SOURCE
+from harvester.store.removals import CAPPED_DAY
+from harvester.store.sightings import WITH_SOURCE
 
 #: The tables, and their version, kept in ``PRAGMA user_version``.
 SCHEMA = Path(__file__).with_name("schema.sql")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from harvester.store.ledger import Ledger
 from harvester.store.metadata import Hurried
-from harvester.store.removals import Barrier, Sighting
+from harvester.store.sightings import Barrier, Sighting
 from harvester.vision.activity import Activity
 from harvester.vision.measure import unpack
 from harvester.vision.overlay import Evidence, overlays

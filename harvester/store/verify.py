@@ -19,8 +19,8 @@ from harvester.model import SPLITS
 from harvester.store.barrier import leaving
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
-from harvester.store.removals import RETENTION, Barrier
 from harvester.store.retention import GONE_FOR, kept_sources
+from harvester.store.sightings import RETENTION, Barrier
 from harvester.vision.caps import Caps, Origin
 from harvester.vision.filters import REASONS, judge
 from harvester.vision.fold import UNSEEN, CategoryFold, Rules
