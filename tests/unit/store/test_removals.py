@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ from harvester.sampling.scene import Scene
 from harvester.store.barrier import leaving
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
-from harvester.store.verify import replay, rules_record
+from harvester.store.verify import rejudged, replay, rules_record
 from harvester.vision.caps import Origin
 from harvester.vision.fold import CategoryFold, Rules
 from harvester.vision.hamming import HashIndex
@@ -220,6 +221,22 @@ def test_what_runs_decided_before_a_filter_existed_is_repeated_without_it(tmp_pa
         database.execute("UPDATE runs SET rules = json_remove(rules, '$.filter.detail_share', '$.filter.idle')")
     database.close()
     assert list(replay(Ledger(tmp_path / "ledger.sqlite3"))) == []
+
+
+def test_what_runs_kept_before_blur_was_told_is_repeated_so_and_judged_anew(tmp_path: Path) -> None:
+    books = Books(tmp_path / "ledger.sqlite3", rules=replace(RULES, filter=Filter(blur=1)))
+    blocks = np.kron(np.random.default_rng(1).integers(30, 220, (9, 16)), np.ones((10, 10)))
+    soft = cv2.GaussianBlur(blocks, (0, 0), 6)
+    assert books.show(books.vod(2, "1", "5"), measure(gray_picture(soft.astype(np.uint8)))).verdict == "kept"
+    before = replace(measure(gray_picture(soft.T.astype(np.uint8))), variogram=None)
+    assert books.show(books.vod(3, "1", "6"), before).verdict == "kept"
+    books.ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
+        database.execute("UPDATE runs SET rules = json_remove(rules, '$.filter.blur')")
+    database.close()
+    ledger = Ledger(tmp_path / "ledger.sqlite3")
+    assert list(replay(ledger)) == []
+    assert rejudged(ledger, Filter()) == {("", "blurred"): 1}  # the other was not measured for it
 
 
 def test_what_recurs_leaves_and_stays_away(tmp_path: Path) -> None:
