@@ -136,3 +136,9 @@ def test_a_part_of_a_growing_source_is_no_refill() -> None:
     assert not are_known(parts)
     assert not are_known([replace(parts[0], opened=None)])
     assert are_known([parts[0], replace(parts[1], from_s=0.0)])
+
+
+def test_a_storyboard_that_chose_no_more_than_the_first_leaves_the_gaps() -> None:
+    found = Opened(Span(0, LENGTH_S), 8, True, SPANS, tuple(100.0 + 10 * n for n in range(8)))
+    _, targets = opened([replace(first_part(VOD, SAMPLE), opened=found), Part(8, 3, 0.0, LENGTH_S)])
+    assert [targets[k].moment_s for k in (8, 9)] == [890.0, 600.0]  # the farthest from 170, then from both
