@@ -57,6 +57,12 @@ def measured(worker: Worker, unit: AccessUnit) -> Measured:
     return answer
 
 
+def stop(worker: Worker) -> None:
+    """Stop it, and wait until it is: a signal takes its time."""
+    os.kill(worker.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+
+
 def gone(pid: int) -> bool:
     """Whether the process has ended; one that nobody has waited for yet counts."""
     try:
@@ -212,7 +218,7 @@ def test_a_driver_that_ends_the_process_is_a_loss_with_its_last_words(start: Sta
 
 def test_who_waits_for_a_worker_that_is_killed_is_told(start: Start, unit: AccessUnit) -> None:
     worker = start()
-    os.kill(worker.pid, signal.SIGSTOP)  # in the middle: the question lies there
+    stop(worker)  # in the middle: the question lies there
     lost: list[WorkerLost] = []
 
     def ask() -> None:
@@ -236,7 +242,7 @@ def test_who_waits_for_a_worker_that_is_killed_is_told(start: Start, unit: Acces
 def test_one_that_hangs_is_lost(start: Start, unit: AccessUnit, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = start()
     monkeypatch.setattr(lanes, "ANSWER_S", 0.01)
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker)
     with pytest.raises(WorkerLost, match="no answer"):
         worker.look(unit)
     worker.end()
@@ -267,7 +273,7 @@ def test_who_must_end_does_not_wait_for_one_that_hangs(
     hurry.set()
     measured(worker, unit)  # what answers is heard
     monkeypatch.setattr(lanes, "ANSWER_S", 3600.0)
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker)
     with pytest.raises(WorkerLost, match="no answer"):
         worker.look(unit)
 
