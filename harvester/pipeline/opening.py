@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -19,7 +19,6 @@ from harvester.model import (
     AccessUnit,
     Clip,
     Codec,
-    LabelledSpan,
     Rendition,
     Segment,
     Source,
@@ -35,8 +34,8 @@ from harvester.sampling.plan import first_part
 from harvester.sampling.playlist import MediaPlaylist, later, parse_media_playlist
 from harvester.sampling.refill import are_known
 from harvester.sampling.renditions import obstacle, order_renditions
-from harvester.sampling.storyboard import Tiles, busy, idle_spans, merged
-from harvester.sampling.unplayed import unplayed
+from harvester.sampling.storyboard import Tiles, busy, idle_spans
+from harvester.sampling.unplayed import with_unplayed
 from harvester.stats import RequestKind
 from harvester.store.parts import Parts
 from harvester.text import is_page
@@ -224,7 +223,7 @@ class Opener:
             evidence, tiles = await self._evidence(source, media)
             spans = labelled_spans(source, evidence, Extent(media.edge_s, media.ended), self._sample)
             if tiles is not None:
-                evidence = await asyncio.to_thread(_with_unplayed, evidence, tiles, spans, media)
+                evidence = await asyncio.to_thread(with_unplayed, evidence, tiles, spans, _length_s(media))
             sure = usable(spans, source.category_id, self._sample.min_confidence)
             parts, targets = open_parts(
                 source, planned, media, self._sample, busy(sure, evidence.idle), tiles=tiles
@@ -274,12 +273,6 @@ class Opener:
 def _length_s(media: Media) -> float:
     """How long a VOD is; without end as long as it grows."""
     return media.edge_s if media.ended else math.inf
-
-
-def _with_unplayed(evidence: Evidence, tiles: Tiles, spans: Sequence[LabelledSpan], media: Media) -> Evidence:
-    """The evidence with the scenes in which nobody plays, as the storyboard shows them."""
-    found = unplayed(tiles, spans, _length_s(media))
-    return replace(evidence, idle=merged((*evidence.idle, *found.spans)), scenes=found.scenes)
 
 
 def _is_absent(error: TargetError) -> bool:

@@ -35,13 +35,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harvester.model import LabelledSpan, Span
 from harvester.sampling.categories import NON_GAMES
+from harvester.sampling.labels import Evidence
 from harvester.sampling.scene import Scene
 from harvester.sampling.storyboard import CHANGE, Tiles, merged, runs, stretch
 
@@ -132,6 +133,12 @@ def unplayed(tiles: Tiles, labels: Sequence[LabelledSpan], length_s: float) -> U
                 spans += (stretch(run, tiles, length_s) for run in runs(one.members & inside))
         scenes += (one for one in found if one not in scenes)
     return Unplayed(merged(spans), tuple(one.scene for one in scenes[:REMEMBERED]))
+
+
+def with_unplayed(evidence: Evidence, tiles: Tiles, labels: Sequence[LabelledSpan], length_s: float) -> Evidence:
+    """The evidence of a VOD, and what :func:`unplayed` finds."""
+    found = unplayed(tiles, labels, length_s)
+    return replace(evidence, idle=merged((*evidence.idle, *found.spans)), scenes=found.scenes)
 
 
 def _inside(tiles: Tiles, category_id: str, labels: Sequence[LabelledSpan]) -> _Marks:

@@ -18,6 +18,8 @@ import pytest
 
 from harvester.sandbox import SandboxServer, default_world
 from harvester.sandbox.world import Piece, Video, World
+from harvester.store.layout import LEDGER_FILE
+from harvester.store.ledger import Ledger
 from tests.integration.cases import Case, Worlds, unkilled
 from tests.integration.commands import Commands
 from tests.integration.killing import Processes
@@ -183,6 +185,9 @@ def test_a_break_in_the_middle_that_moves_is_not_even_fetched(
     assert min(offsets) < 24 < 120 < max(offsets)
     assert first["storyboards"]["skipped"] > 10
     assert (len(rows), second["planned"]) == (first["kept"], 0)
+    with closing(Ledger(out / ".harvester" / LEDGER_FILE, readonly=True)) as ledger:
+        (known,) = ledger.scenes_of(vod.channel.id, ledger.newest_seq())
+    assert known.standing.mean() > 0.6  # what stood is looked for in the channel's other VODs
 
 
 def test_with_idle_off_a_break_stays_and_verify_tells_what_other_thresholds_would_change(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from harvester.model import Label, LabelledSpan, Span
 from harvester.sampling import unplayed as limits
+from harvester.sampling.labels import Evidence
 from harvester.sampling.scene import Scene
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, Tiles
-from harvester.sampling.unplayed import Unplayed, unplayed
+from harvester.sampling.unplayed import Unplayed, unplayed, with_unplayed
 
 INTERVAL_S = 20.0
 GAME, SECOND, TALKS = "7", "8", "509658"
@@ -116,6 +117,8 @@ def test_shorter_scenes_tell_that_a_game_stands_still() -> None:
 def test_one_other_picture_does_not_end_it_and_two_do() -> None:
     shown = scene(12, 5, 0.0)
     assert tiles_of(found(tiles(play(20), shown[:6], play(1, 3), shown[6:], play(20, 2)))) == [(20, 25), (27, 32)]
+    halves = tiles(play(20), shown[:4], play(1, 3), shown[4:8], play(20, 2))  # neither would be enough
+    assert tiles_of(found(halves)) == [(20, 23), (25, 28)]
     twice = found(tiles(play(20), shown[:6], play(2, 3), shown[6:], play(20, 2)))
     assert tiles_of(twice) == [(20, 25), (28, 33)]
     assert len(twice.scenes) == 1
@@ -168,6 +171,8 @@ def test_each_game_is_judged_on_its_own() -> None:
     assert tiles_of(which) == [(20, 27)]
     assert len(which.scenes) == 1
     assert found(board) == Unplayed()
+    again = tiles(play(20), scene(8, 5), play(20, 2), still, scene(8, 5))
+    assert tiles_of(found(again, (GAME, 0, 48), (SECOND, 48, 104))) == [(20, 27)]
 
 
 def test_what_stands_in_no_game_is_remembered_and_left_alone() -> None:
@@ -187,6 +192,14 @@ def test_what_goes_on_under_a_game_or_comes_shortly_before_is_that_game() -> Non
     hand = scene(8, 6)  # one scene of the game, long before and long after
     again = tiles(scene(12, 5), hand, play(16), hand, still)
     assert len(found(again, (TALKS, 0, 36), (GAME, 36, 84)).scenes) == 1
+
+
+def test_evidence_gets_what_is_found_beside_what_it_has() -> None:
+    board = tiles(play(20), scene(8, 5), play(20, 2))
+    labels, known = labelled((GAME, 0, 48)), Evidence(GAME, idle=(Span(0.0, 5.0),))
+    more, found_ = with_unplayed(known, board, labels, 960.0), unplayed(board, labels, 960.0)
+    assert more.idle == (Span(0.0, 5.0), *found_.spans)
+    assert (len(more.scenes), more.listed) == (1, GAME)
 
 
 def test_nothing_is_told_of_nothing() -> None:

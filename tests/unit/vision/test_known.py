@@ -28,6 +28,7 @@ def test_a_scene_is_shown_if_most_of_what_stands_is_seen(hidden: int, shown: boo
 
 def test_any_formula_will_do_and_each_picture_is_judged_alone() -> None:
     assert shows(np.array([GAME, CARD]), np.array([GAME[::-1], CARD]), standing(576)).tolist() == [False, True]
+    assert shows(np.array([GAME, CARD]), np.array([CARD, GAME[::-1]]), standing(576)).tolist() == [False, True]
     assert not len(shows(np.zeros((0, 576), np.uint8), CARD[None], standing(576)))
 
 
