@@ -62,6 +62,8 @@ TARGETS = {
     "intro": 37,
 }
 USUAL_TARGETS = 3
+#: VODs whose footage comes round so often that what gave nothing is made good by further moments, each at most once.
+REFILLED = ("two-days", "two-days-restart")
 
 #: Each stretch is looked at, also one that a storyboard would have passed over.
 NIGHTLY = {"HARVESTER_DEDUPE_RADIUS": "0", "HARVESTER_SAMPLE_STORYBOARD": "off"}
@@ -135,7 +137,10 @@ def _last_line(stdout: StringIO) -> dict[str, Any]:
 @pytest.mark.parametrize("name", PLAYABLE)
 def test_the_picture_stored_for_an_offset_is_the_one_shown_there(night: Night, name: str) -> None:
     found = night.outcomes(name)
-    assert len(found) == TARGETS.get(name, USUAL_TARGETS)
+    planned = TARGETS.get(name, USUAL_TARGETS)
+    vain = sum(row["verdict"] == "dropped" for row in found if row["k"] < planned)
+    assert sorted(row["k"] for row in found) == list(range(len(found)))
+    assert planned <= len(found) <= planned + (vain if name in REFILLED else 0)
     assert {row["verdict"] for row in found} <= {"kept", "dropped"}
     game = next(scenario.game for scenario in SCENARIOS if scenario.name == name)
     stamped = 0
