@@ -426,7 +426,7 @@ class Frame:
     """A kept frame with its provenance: one row of ``metadata.parquet`` (contract) plus, maybe, its pixels.
 
     ``overlay_boxes``: where overlays of its broadcaster lie, as JSON (:mod:`harvester.store.overlays`); None until
-    enough is known of it. ``scene``: of the game itself, where others show it too (:mod:`harvester.store.scenes`).
+    enough is known of it. ``scene``: of the game itself, where others show it too (:mod:`harvester.store.shared`).
     ``image``: RGB uint8 (height, width, 3), only filled by :func:`harvester.frames`.
     """
 

@@ -22,7 +22,7 @@ from harvester.store.forgetting import carry_out
 from harvester.store.layout import shown
 from harvester.store.ledger import Ledger
 from harvester.store.lock import DatasetLock
-from harvester.store.scenes import scenes_shown
+from harvester.store.shared import scenes_shown
 from harvester.transport import RateLimit, SharedLimits, Transport
 
 #: Helix wants longer pauses than media hosts: 1, 2, 4, 8 s at most between its tries (facts) where the latter's

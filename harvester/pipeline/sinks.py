@@ -20,7 +20,7 @@ from harvester.store.dataset import Dataset
 from harvester.store.disk import free_bytes
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
-from harvester.store.scenes import scenes_shown
+from harvester.store.shared import scenes_shown
 from harvester.text import printable, slugify
 from harvester.vision.jpeg import encode, to_rgb
 

@@ -227,7 +227,7 @@ class Marks:
     """What rows show from now on; others keep what they have.
 
     ``overlays``: by broadcaster id, None for none (:mod:`harvester.store.overlays`). ``scenes``: by name of the
-    file (:mod:`harvester.store.scenes`).
+    file (:mod:`harvester.store.shared`).
     """
 
     overlays: Mapping[str, str | None] = field(default_factory=dict)

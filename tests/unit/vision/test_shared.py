@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harvester.vision.scene import OTHERS, SAME_TILES, TILE_LEVELS, is_shared
+from harvester.vision.shared import OTHERS, SAME_TILES, TILE_LEVELS, is_shared
 
 ONE = np.random.default_rng(1).integers(16, 230, (18, 32)).astype(np.uint8)
 

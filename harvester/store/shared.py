@@ -14,7 +14,7 @@ from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
 from harvester.store.pictures import Repeated
 from harvester.vision.measure import thumbnail, unpack
-from harvester.vision.scene import LOOKS, OTHERS, SHARED, Thumbnail, is_shared
+from harvester.vision.shared import LOOKS, OTHERS, SHARED, Thumbnail, is_shared
 
 
 def scenes_shown(ledger: Ledger, dataset: Dataset) -> dict[str, str]:

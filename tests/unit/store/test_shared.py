@@ -14,10 +14,10 @@ from harvester.store.columns import Marks
 from harvester.store.dataset import Dataset
 from harvester.store.ledger import Ledger
 from harvester.store.records import Outcome
-from harvester.store.scenes import scenes_shown
+from harvester.store.shared import scenes_shown
 from harvester.store.tombstones import Tombstone
 from harvester.vision.measure import measure
-from harvester.vision.scene import LOOKS
+from harvester.vision.shared import LOOKS
 from tests.unit.store.conftest import HADES, batch_of, images, listed, nothing
 from tests.unit.store.test_removals import NOW, Books, picture
 from tests.unit.vision.conftest import gray_picture
