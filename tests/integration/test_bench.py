@@ -93,6 +93,7 @@ def test_served_segments_decode_without_an_error(segments: list[bytes]) -> None:
         assert sum(not frame.is_corrupt for frame in container.decode(video=0)) == 150
 
 
+@pytest.mark.long
 def test_a_small_run_verifies_measures_and_reports(cache: Path, tmp_path: Path) -> None:
     report = tmp_path / "results" / "bench.json"
     done = bench(cache, report, "--frames", "6", "--rtt-ms", "5", "--mbps", "0", "--arms", ",".join(ARMS))

@@ -195,6 +195,7 @@ def _wait_for(harvesting: Harvesting, moment: str) -> None:
 # -- kill -9 ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_killed_at_a_step_of_the_first_run(plain: Case, tmp_path: Path) -> None:
     sampled(plain, tmp_path, every=50, seed=1)
 

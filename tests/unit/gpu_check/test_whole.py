@@ -205,6 +205,7 @@ def assert_shapes(records: list[book.Record], steps: tuple[plan.Step, ...]) -> N
                 assert keys <= record.keys(), record
 
 
+@pytest.mark.long
 def test_the_truth_table_of_the_fake(command: Command) -> None:
     done = command.run("--quick", "--steps", "caps,modes", "--budget-s", "5000")
     assert done.returncode == 0, done.stderr
