@@ -192,7 +192,8 @@ def test_a_dataset_of_before_gets_the_column(published: Dataset, root: Path) -> 
 
 
 def test_the_column_loads(published: Dataset, root: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     published.complete(Marks(scenes={next(iter(scenes(root))): "shared"}))
     loaded = datasets.load_dataset("imagefolder", data_dir=str(root), cache_dir=str(root.parent / "cache"))
     found = [row["scene"] for split in loaded.values() for row in split]
