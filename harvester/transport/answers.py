@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harvester.errors import FetchError
@@ -74,7 +74,7 @@ class Wanted:
         if self.is_foreign is not None and self.is_foreign(response.body):
             said = f"{where(url)}: something else than asked for came"
             raise FetchError(said, reason="foreign-body", status=response.status)
-        return replace(response, url=str(url))
+        return Response(response.status, response.body, response.total_bytes, response.headers, str(url))
 
 
 def content_length(answer: aiohttp.ClientResponse) -> int | None:

@@ -21,10 +21,9 @@ from harvester.transport.answers import (
     StatusError,
     Wanted,
     content_length,
-    content_range,
     too_large,
-    unsatisfied,
 )
+from harvester.transport.bodies import BODY_TIMEOUT_S, Bodies
 from harvester.transport.breaker import (
     HOST_DOWN,
     Circuit,
@@ -34,7 +33,7 @@ from harvester.transport.breaker import (
 )
 from harvester.transport.hosts import AllowedHosts, host_of, join, parse, where
 from harvester.transport.limits import SharedLimits
-from harvester.transport.pace import Backoff, retry_after_s
+from harvester.transport.pace import Backoff
 from harvester.transport.proxies import Proxies, refused_by
 from harvester.version import __version__
 
@@ -45,12 +44,6 @@ MAX_REDIRECTS = 5
 
 #: Longest wait for a free connection of the pool (seconds): some 100 heads of 0.3 MB at 4 Mbit/s.
 POOL_TIMEOUT_S = 60.0
-#: Longest time for one body (seconds). The largest single body is a segment head of a few MB; a server that drips
-#: a byte every ten seconds never runs into the read time-out.
-BODY_TIMEOUT_S = 120.0
-
-#: Bodies of refusals up to this size are read, so that their connection can be used again (bytes).
-_REFUSAL_BYTES = 64 * 1024
 
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 
@@ -79,7 +72,7 @@ class Transport:
         self._traffic = traffic
         self._limits = limits or SharedLimits()
         self._backoff = Backoff(fetch.retry_base_s, fetch.retry_max_s)
-        self._body_timeout_s = body_timeout_s
+        self._bodies = Bodies(traffic, self._limits.byte_rate, body_timeout_s)
         # Under a cap on bytes everybody's turn comes, however late.
         self._pool_timeout_s = None if self._limits.byte_rate.capped else pool_timeout_s
         self._turns: dict[str, asyncio.Semaphore] = {}
@@ -172,7 +165,7 @@ class Transport:
         target = self._hosts.check(url)
         async with self._turn(target, kind) as (circuit, ticket):
             async with self._answer(method, target, kind, headers or {}, body) as answer:
-                received = await self._read(answer, kind, 0, limit_bytes + 1)
+                received = await self._bodies.read(answer, kind, 0, limit_bytes + 1)
                 if len(received) > limit_bytes:
                     raise too_large(answer.url, limit_bytes)
                 response = Response(answer.status, received, content_length(answer), answer.headers)
@@ -186,11 +179,10 @@ class Transport:
         circuit = self._limits.breakers.circuit(host, kind)
         turns = self._turns.setdefault(host, asyncio.Semaphore(self._fetch.connections_per_host))
         while True:
-            try:
-                async with asyncio.timeout(self._pool_timeout_s if turns.locked() else None):
-                    await turns.acquire()
-            except TimeoutError:
-                raise FetchError(f"{where(url)}: no free connection in time", reason="timeout") from None
+            if turns.locked():
+                await self._wait_for(turns, url)
+            else:
+                await turns.acquire()  # at once: a timer would cost more than all the rest of this
             try:
                 leave = circuit.enter()
                 if isinstance(leave, Ticket):
@@ -200,6 +192,13 @@ class Transport:
             finally:
                 turns.release()
             await asyncio.sleep(leave)
+
+    async def _wait_for(self, turns: asyncio.Semaphore, url: URL) -> None:
+        try:
+            async with asyncio.timeout(self._pool_timeout_s):
+                await turns.acquire()
+        except TimeoutError:
+            raise FetchError(f"{where(url)}: no free connection in time", reason="timeout") from None
 
     async def _get_admitted(self, target: URL, wanted: Wanted) -> Response:
         """One try, when the host may be asked: a probe asks for what the host gave last, before it is our turn."""
@@ -221,7 +220,7 @@ class Transport:
         for _hop in range(MAX_REDIRECTS + 1):
             async with self._answer("GET", target, wanted.kind, headers) as answer:
                 if answer.status not in _REDIRECTS:
-                    return wanted.checked(await self._receive(answer, wanted), target)
+                    return wanted.checked(await self._bodies.receive(answer, wanted), target)
                 location = answer.headers.get("Location", "")
             target = self._hosts.check(join(target, location))
         raise FetchError(f"{where(target)}: too many redirects", reason="redirects", retryable=False)
@@ -257,91 +256,3 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             what = printable(type(error).__name__)
             raise FetchError(f"{where(url)}: no connection ({what})", reason="connection") from None
-
-    async def _receive(self, answer: aiohttp.ClientResponse, wanted: Wanted) -> Response:
-        if answer.status == 206 and wanted.byte_range is not None:
-            return await self._receive_part(answer, wanted.kind, wanted.byte_range)
-        if answer.status != 200:
-            raise await self._refusal(answer, wanted.kind)
-        if wanted.byte_range is None:
-            return await self._receive_whole(answer, wanted.kind, wanted.limit_bytes)
-        return await self._receive_slice(answer, wanted.kind, wanted.byte_range)
-
-    async def _receive_whole(
-        self, answer: aiohttp.ClientResponse, kind: RequestKind, limit_bytes: int
-    ) -> Response:
-        total = content_length(answer)
-        if total is not None and total > limit_bytes:
-            raise too_large(answer.url, limit_bytes)
-        body = await self._read(answer, kind, 0, limit_bytes + 1)
-        if len(body) > limit_bytes:
-            raise too_large(answer.url, limit_bytes)
-        return Response(200, body, total, answer.headers)
-
-    async def _receive_slice(
-        self, answer: aiohttp.ClientResponse, kind: RequestKind, wanted: ByteRange
-    ) -> Response:
-        """The server ignored ``Range`` and sends everything: take ours on the way by, then hang up."""
-        body = await self._read(answer, kind, wanted.start, wanted.length, media=True)
-        total = content_length(answer)
-        if total == 0:
-            raise FetchError(f"{where(answer.url)}: an empty answer", reason="short-body")
-        if not body:
-            raise StatusError(
-                f"{where(answer.url)} ends before the range asked for", status=416, total_bytes=total
-            )
-        return Response(200, body, total, answer.headers)
-
-    async def _receive_part(
-        self, answer: aiohttp.ClientResponse, kind: RequestKind, wanted: ByteRange
-    ) -> Response:
-        start, end, total = content_range(answer)
-        cut = total is not None and end == total
-        if start != wanted.start or end <= start or (end < wanted.end and not cut):
-            raise FetchError(f"{where(answer.url)}: another range than asked for came", reason="wrong-range")
-        length = min(end, wanted.end) - start
-        body = await self._read(answer, kind, 0, length)
-        if len(body) < length:
-            raise FetchError(
-                f"{where(answer.url)}: {len(body)} of {length} bytes came", reason="short-body", status=206
-            )
-        return Response(206, body, total, answer.headers)
-
-    async def _read(
-        self, answer: aiohttp.ClientResponse, kind: RequestKind, skip: int, take: int, *, media: bool = False
-    ) -> bytes:
-        """Up to ``take`` bytes of the body after ``skip``; nothing is read beyond the chunk that completes them.
-
-        An unread rest makes the connection close instead of returning to the pool. ``media``: a body that begins
-        like a web page is none, whatever lies at ``skip``.
-        """
-        position, end = 0, skip + take
-        kept: list[bytes] = []
-        async with asyncio.timeout(self._body_timeout_s) as limit:
-            async for chunk in answer.content.iter_any():
-                self._traffic.received(kind, len(chunk))
-                if media and not position and is_page(chunk):
-                    raise FetchError(f"{where(answer.url)}: a page in place of media", reason="foreign-body")
-                kept.append(chunk[max(0, skip - position) : max(0, end - position)])
-                position += len(chunk)
-                await self._pay(len(chunk), limit)
-                if position >= end:
-                    break
-        return b"".join(kept)
-
-    async def _pay(self, n_bytes: int, limit: asyncio.Timeout) -> None:
-        """Wait as the cap on bytes demands, which is no slowness of the server's."""
-        wait_s = self._limits.byte_rate.pay(n_bytes)
-        if wait_s > 0:
-            limit.reschedule((limit.when() or 0) + wait_s)
-            await asyncio.sleep(wait_s)
-
-    async def _refusal(self, answer: aiohttp.ClientResponse, kind: RequestKind) -> StatusError:
-        if (content_length(answer) or 0) <= _REFUSAL_BYTES:
-            await self._read(answer, kind, 0, _REFUSAL_BYTES)
-        return StatusError(
-            f"{where(answer.url)} answered {answer.status}",
-            status=answer.status,
-            retry_after_s=retry_after_s(answer.headers),
-            total_bytes=unsatisfied(answer.headers),
-        )

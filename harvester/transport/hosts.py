@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from yarl import URL
 
@@ -33,24 +34,30 @@ class AllowedHosts:
     def check(self, url: str | URL) -> URL:
         """The URL, parsed once and for all. Raises :class:`FetchError` ``host-refused``."""
         parsed = url if isinstance(url, URL) else parse(url)
-        if not self._allows(parsed):
+        if not _is_allowed(self, parsed.scheme, parsed.raw_authority):
             raise FetchError(
                 f"refused to ask {where(parsed)}: not an allowed host", reason="host-refused", retryable=False
             )
         return parsed
 
-    def _allows(self, url: URL) -> bool:
-        host = (url.raw_host or "").removesuffix(".").lower()
-        if not host or url.user is not None or url.password is not None:
-            return False
-        if self.loopback:
-            return url.scheme in ("http", "https") and is_loopback(str(url.origin()))
-        if url.scheme != "https" or url.explicit_port not in (None, 443):
-            return False
-        if not _HOST_NAME.fullmatch(host) or is_loopback(str(url.origin())) or _is_address(host):
-            return False
-        names = [suffix.strip(".").lower() for suffix in self.suffixes]
-        return any(name and (host == name or host.endswith(f".{name}")) for name in names)
+
+@lru_cache(maxsize=256)
+def _is_allowed(hosts: AllowedHosts, scheme: str, authority: str) -> bool:
+    """Whether that part of a URL which says who is asked may; the same few are asked all the time."""
+    if scheme not in ("http", "https") or not authority:
+        return False
+    url = URL.build(scheme=scheme, authority=authority, encoded=True)
+    host = (url.raw_host or "").removesuffix(".").lower()
+    if not host or url.user is not None or url.password is not None:
+        return False
+    if hosts.loopback:
+        return is_loopback(str(url.origin()))
+    if scheme != "https" or url.explicit_port not in (None, 443):
+        return False
+    if not _HOST_NAME.fullmatch(host) or is_loopback(str(url.origin())) or _is_address(host):
+        return False
+    names = [suffix.strip(".").lower() for suffix in hosts.suffixes]
+    return any(name and (host == name or host.endswith(f".{name}")) for name in names)
 
 
 def where(url: str | URL) -> str:

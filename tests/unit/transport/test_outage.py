@@ -235,6 +235,22 @@ def test_a_cap_is_no_time_out() -> None:
     run(test)
 
 
+def test_a_cap_holds_for_bodies_that_come_with_their_headers_too() -> None:
+    async def test(server: Server) -> None:
+        part, count = ByteRange(0, 2000), 20
+        transport = Transport(QUICK, loopback=True, traffic=Traffic(), limits=SharedLimits(bytes_per_s=1_000_000))
+        async with transport:
+            start = asyncio.get_running_loop().time()
+            for _ in range(count):
+                url = f"{server.base}/good"
+                answer = await transport.get(url, kind=MEDIA, byte_range=part, limit_bytes=part.length)
+                assert answer.body == CONTENT[: part.length]
+            took_s = asyncio.get_running_loop().time() - start
+        assert took_s >= count * part.length / 1_000_000 * 0.95
+
+    run(test)
+
+
 def test_connections_of_all_kinds_of_requests_to_a_host_together() -> None:
     fetch = QUICK.model_copy(update={"connections_per_host": 3, "attempts": 1})
 
