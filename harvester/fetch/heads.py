@@ -39,7 +39,7 @@ relative to the access units themselves (TS and sound alone take 1.04), requests
     this, MISS_HEADS = 3                1.40  1.063    1.38  1.065    1.46  1.057    1.49  1.055
 
 Counted from the second head of a source on, requests are some 0.02 higher: a source must be seen to be known. The
-weights, spreads and smear below lie on a plateau: a third more or less of each, one at a time, changed
+weights, spreads and smear lie on a plateau: a third more or less of each, one at a time, changed
 bytes + 1.7 x requests by under 0.015.
 
 With the price that follows, from the second head of a source on, on 21 of these streams as 2-s and as 10-s
@@ -68,15 +68,13 @@ two halves).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harvester.fetch.indexes import IndexSizes
+from harvester.fetch.source_heads import SourceHeads
 
 if TYPE_CHECKING:
+    from harvester.fetch.source_heads import Kind
     from harvester.model import Rendition
 
 #: Price of a miss at first, in average heads of this run. More: fewer misses, more bytes (table above).
@@ -86,42 +84,18 @@ MISSES = 0.065
 #: Log step of the price at a miss, and the prices (in average heads) that it stays between: below, every head
 #: would be asked for twice; above, one freak picture would set the price of all.
 _PRICE_STEP, _PRICES = 0.2, (1.0, 6.0)
-#: Heads of one source that are remembered: 32 do as well, 16 cost 0.5 % more bytes and misses.
-REMEMBERED = 64
-#: Weight of a head of the source: _FAR + exp(-seconds apart / _NEAR_S).
-_FAR, _NEAR_S = 0.1, 10.0
-#: Weights of the source's log-normal and of the one around other sources, in heads seen right here.
-_SOURCE_WEIGHT, _OTHERS_WEIGHT = 0.5, 0.15
-#: Spread (sigma of log size) around what other sources say; within a source before it is known; and how many
-#: heads that a-priori spread is worth against the source's own.
-_OTHERS_SIGMA, _WITHIN_SIGMA, _WITHIN_HEADS = 0.5, 0.35, 8.0
-#: Smear of a seen head, as a share of the source's sigma (at most _SMEAR_SIGMA of it).
-_SMEAR, _SMEAR_SIGMA = 0.3, 0.4
 #: A rendition's keyframe before anything is known (bytes a pixel, TS): mean of the measured streams.
 _BYTES_PER_PIXEL = 0.11
 #: How many sources that assumption is worth, and a source of another kind of rendition.
 _ASSUMED_SOURCES, _OTHER_KIND = 2.0, 0.25
-#: Size of a picture when the playlist does not tell (pixels): 720p.
-_UNKNOWN_PIXELS = 1280 * 720
-#: A continuation asks for at least this many times what is held.
-_GROWTH = 1.15
-#: Never ask for less (bytes): a handful of TS packets is not worth a request of its own.
-SMALLEST_ASK = 2048
 
-#: How many heads the a-priori spread is worth against what all sources of the run show; and the largest deviation
-#: that counts (a jump to another scene is no spread).
-_POOL_HEADS, _OUTLIER = 20, 0.5
+#: Spread (sigma of log size) within a source before the run has shown any, how many heads that is worth, and the
+#: largest deviation that counts (a jump to another scene is no spread).
+_WITHIN_SIGMA, _POOL_HEADS, _OUTLIER = 0.35, 20, 0.5
 
 #: Slope of log size over log detail before a run has shown any, and how much it is worth (squared deviations of
 #: detail: a head in a source of several scenes has some 0.1); any of 0.5 to 1.5 and 1 to 10 did as well.
 _SLOPE, _SLOPE_WEIGHT = 1.0, 3.0
-
-#: Eight points of equal weight that stand for a normal distribution.
-_NORMAL = np.array([-1.5, -0.9, -0.5, -0.17, 0.17, 0.5, 0.9, 1.5])
-_SOURCE_WEIGHTS, _OTHERS_WEIGHTS = np.full(_NORMAL.size, _SOURCE_WEIGHT), np.full(_NORMAL.size, _OTHERS_WEIGHT)
-
-_Floats = NDArray[np.float64]
-_Kind = tuple[int | None, bool, str]
 
 
 class HeadSizes:
@@ -132,7 +106,7 @@ class HeadSizes:
 
     def __init__(self) -> None:
         self.indexes = IndexSizes()
-        self._means: dict[_Kind, list[float]] = {}  # kind -> [sum of the sources' mean log bytes a pixel, sources]
+        self._means: dict[Kind, list[float]] = {}  # kind -> [sum of the sources' mean log bytes a pixel, sources]
         self._squares = _WITHIN_SIGMA**2 * _POOL_HEADS  # pooled squared deviations within sources ...
         self._degrees = float(_POOL_HEADS)  # ... and their degrees of freedom
         self._bytes, self._heads = 0.0, 0
@@ -167,7 +141,7 @@ class HeadSizes:
         low, high = _PRICES
         self._price = min(high, max(low, self._price * math.exp(log_step)))
 
-    def centre(self, kind: _Kind) -> float:
+    def centre(self, kind: Kind) -> float:
         """Log bytes a pixel to expect of a source of that kind of rendition that has not been seen."""
         total, weight = math.log(_BYTES_PER_PIXEL) * _ASSUMED_SOURCES, _ASSUMED_SOURCES
         for other, (means, sources) in self._means.items():
@@ -180,7 +154,7 @@ class HeadSizes:
         """Spread of log sizes inside a source, pooled over all sources."""
         return math.sqrt(self._squares / self._degrees)
 
-    def learn(self, kind: _Kind, size: int, before: float | None, after: float, deviation: float) -> None:
+    def learn(self, kind: Kind, size: int, before: float | None, after: float, deviation: float) -> None:
         """Take in a head of ``size`` bytes that moved its source's mean log bytes a pixel.
 
         ``deviation``: its own log bytes a pixel less the mean ``before``.
@@ -195,98 +169,3 @@ class HeadSizes:
             self._reprice(-MISSES * _PRICE_STEP)
         self._bytes += size
         self._heads += 1
-
-
-class SourceHeads:
-    """Head sizes of one rendition of one source."""
-
-    def __init__(self, run: HeadSizes, rendition: Rendition) -> None:
-        self._run = run
-        self._kind = _kind_of(rendition)
-        self._pixels = (rendition.width or 0) * (rendition.height or 0) or _UNKNOWN_PIXELS
-        self._moments_s = np.empty(0)  # of the heads remembered ...
-        self._values = np.empty(0)  # ... their log bytes a pixel ...
-        self._details = np.empty(0)  # ... and log detail
-        self._mean: float | None = None
-        self._detail_at: Callable[[float], float] | None = None
-
-    @property
-    def count(self) -> int:
-        """Heads remembered."""
-        return len(self._values)
-
-    def foresee(self, detail_at: Callable[[float], float]) -> None:
-        """Know from now on how detailed the picture at a moment (s) is: its log, less the source's mean of it."""
-        if not self.count:  # heads of which that was not known cannot be compared
-            self._detail_at = detail_at
-
-    def first_ask(self, moment_s: float) -> int:
-        """Bytes to ask for, for the head of the segment at ``moment_s``."""
-        sizes, weights = self._sizes(moment_s)
-        return self._order(sizes, weights)
-
-    def next_ask(self, moment_s: float, held: int) -> int:
-        """Bytes to hold after one more request, when the first ``held`` were too few: a miss, which is noted."""
-        if self.count:  # the first head of a source is a guess that nothing could have made better
-            self._run.missed()
-        sizes, weights = self._sizes(moment_s)
-        larger = sizes > held * _GROWTH
-        if not larger.any():
-            return math.ceil(held * _GROWTH**2) + SMALLEST_ASK
-        return max(self._order(sizes[larger], weights[larger]), held + SMALLEST_ASK)
-
-    def learn(self, moment_s: float, size: int) -> None:
-        """The head of the segment at ``moment_s`` turned out to be ``size`` bytes long."""
-        value, detail = math.log(max(size, 1) / self._pixels), self._detail(moment_s)
-        if self.count and self._detail_at:
-            self._run.relate(detail - float(self._details.mean()), value - float(self._values.mean()), self.count)
-        before = self._mean
-        self._moments_s = np.concatenate((self._moments_s[1 - REMEMBERED :], (moment_s,)))
-        self._values = np.concatenate((self._values[1 - REMEMBERED :], (value,)))
-        self._details = np.concatenate((self._details[1 - REMEMBERED :], (detail,)))
-        levels = self._levels()
-        after = float(levels.sum()) / self.count
-        self._run.learn(self._kind, size, before, after, float(levels[-1]) - (before or 0.0))
-        self._mean = after
-
-    def _detail(self, moment_s: float) -> float:
-        return self._detail_at(moment_s) if self._detail_at else 0.0
-
-    def _levels(self) -> _Floats:
-        """Log bytes a pixel of the heads remembered, were they all of mean detail."""
-        return self._values - self._run.slope * self._details if self._detail_at else self._values
-
-    def _sizes(self, moment_s: float) -> tuple[_Floats, _Floats]:
-        """Sizes that may come (bytes, rising) and their weights."""
-        points = [self._run.centre(self._kind) + _OTHERS_SIGMA * _NORMAL]
-        weights = [_OTHERS_WEIGHTS]
-        if self.count:
-            levels = self._levels()
-            near = _FAR + np.exp(np.abs(self._moments_s - moment_s) / -_NEAR_S)
-            mean = float(levels @ near) / float(near.sum())
-            sigma = self._sigma(levels - mean, near)
-            smear = _SMEAR * min(sigma, _SMEAR_SIGMA)
-            points += [mean + sigma * _NORMAL, (levels[:, None] + smear * _NORMAL).ravel()]
-            weights += [_SOURCE_WEIGHTS, near.repeat(_NORMAL.size)]
-        logs, flat = np.concatenate(points), np.concatenate(weights)
-        order = logs.argsort()
-        scale = self._pixels * math.exp(self._run.slope * self._detail(moment_s))
-        return np.exp(logs[order]) * scale, flat[order]
-
-    def _sigma(self, deviations: _Floats, weights: _Floats) -> float:
-        expected = _WITHIN_HEADS * self._run.within_sigma() ** 2
-        seen = float(weights @ (deviations * deviations))
-        return math.sqrt((expected + seen) / (_WITHIN_HEADS + float(weights.sum())))
-
-    def _order(self, sizes: _Floats, weights: _Floats) -> int:
-        """The size with the least expected cost: bytes in vain when a smaller one comes, a miss for a larger."""
-        covered = weights.cumsum()
-        in_vain = sizes * covered - (sizes * weights).cumsum()
-        missed = self._run.miss_price(self._pixels) * (covered[-1] - covered)
-        best = int((in_vain + missed).argmin())
-        return max(math.ceil(float(sizes[best])), SMALLEST_ASK)
-
-
-def _kind_of(rendition: Rendition) -> _Kind:
-    """Renditions whose keyframes are alike: same lines, same class of frame rate, same codec."""
-    return rendition.height, (rendition.fps or 0) > 45, rendition.codecs[:4]

@@ -56,7 +56,7 @@ class SegmentReader:
         detail_at: Callable[[float], float] | None = None,
     ) -> None:
         """``detail_at``: log detail of the picture at a moment (s), if a storyboard has told
-        (:meth:`~harvester.fetch.heads.SourceHeads.foresee`)."""
+        (:meth:`~harvester.fetch.source_heads.SourceHeads.foresee`)."""
         self._transport = transport
         self.rendition = rendition
         self._sizes = heads.source(rendition)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.fetch.heads import MISSES, SMALLEST_ASK, HeadSizes, SourceHeads
+from harvester.fetch.heads import MISSES, HeadSizes
 from harvester.fetch.indexes import IndexSizes
 from harvester.fetch.segments import HEADS_IN_FLIGHT
+from harvester.fetch.source_heads import REMEMBERED, SMALLEST_ASK, SourceHeads
 from harvester.model import Rendition
 
 P720 = Rendition("720p30", "http://127.0.0.1/x", 1280, 720, 30.0, 3_000_000, "avc1.4D0020,mp4a.40.2")
@@ -151,6 +152,22 @@ def test_a_new_source_starts_from_what_others_of_its_kind_needed():
     assert run.source(P720).first_ask(0) < before / 1.5
     larger = replace(P720, width=1920, height=1080)
     assert 1.5 < run.source(larger).first_ask(0) / run.source(P720).first_ask(0) < 4
+
+
+@pytest.mark.parametrize("detail", [0.0, 0.25])
+def test_of_forgotten_heads_nothing_stays(detail):
+    """What a new source is expected to need follows the heads that are remembered, and so do a source's own."""
+    run = HeadSizes()
+    source = run.source(P720)
+    source.foresee(lambda _moment_s: detail)
+    for i in range(5 * REMEMBERED + 7):
+        source.learn(0.3 * i, 400_000)
+    for i in range(REMEMBERED):
+        source.learn(0.3 * i, 40_000)
+    assert source.count == REMEMBERED
+    assert 30_000 < source.first_ask(5.0) < 60_000
+    kind, mean = (720, False, "avc1"), math.log(40_000 / (1280 * 720)) - run.slope * detail
+    assert run.centre(kind) == pytest.approx((2 * math.log(0.11) + mean) / 3, abs=1e-6)  # what is assumed weighs 2
 
 
 def test_near_heads_count_more_than_far_ones():
