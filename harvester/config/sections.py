@@ -259,6 +259,7 @@ class Filter(_Section):
     black_level: Annotated[int, Field(ge=0, le=255)] = 32
     black_share: Share = 0.98
     dark_mean: Annotated[float, Field(ge=0, le=255)] = 20
+    lit_share: Share = 0.1
     flat_deviation: Annotated[float, Field(ge=0, le=128)] = 3
     detail_share: Share = 0.015
     blur: Share = 0.85

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from harvester.model import (
 )
 from harvester.pipeline.storyboards import Foreseen, Storyboards, worth_a_look
 from harvester.ports import Details, Resolver
+from harvester.sampling.changes import with_doubts
 from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
 from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_parts, strongest
 from harvester.sampling.plan import first_part
@@ -255,8 +256,11 @@ class Opener:
         game = told.category.id if told.category else None
         board = self._storyboard(source)
         tiles = None if board is None else await board.tiles(source, told)
-        idle = () if tiles is None else idle_spans(tiles, _length_s(media))
-        return Evidence(source.category_id, told.chapters, game, clips, idle), tiles
+        evidence = Evidence(source.category_id, told.chapters, game, clips)
+        if tiles is None:
+            return evidence, None
+        evidence = replace(evidence, idle=idle_spans(tiles, _length_s(media)))
+        return with_doubts(evidence, tiles, Extent(media.edge_s, media.ended)), tiles
 
     def _storyboard(self, vod: Vod) -> Storyboards | None:
         """What looks at the VOD's storyboard; None if nobody does."""

@@ -16,7 +16,9 @@ category was set (``clip``).
 
 **Guards.** People change the category late or early, and streams begin and end with cards: min(``guard_s``,
 ``guard_share`` of the span) is taken off at both ends of a chapter, and of a VOD; :data:`CLIP_GUARD_S` of a clip.
-Chapters of one category that touch are one. The edge up to which a growing VOD may be sampled is no end.
+Chapters of one category that touch are one. The edge up to which a growing VOD may be sampled is no end. Where the
+storyboard shows that the game changed sooner or later than that, guards are as wide
+(:mod:`harvester.sampling.changes`).
 
 **Confidence.** Every kind of evidence has a weight (:data:`WEIGHTS`): the share of pictures for which it alone is
 believed to name the right game. Kinds that agree on a span leave less doubt, evidence against it halves the rest::
@@ -37,6 +39,7 @@ from itertools import pairwise
 
 from harvester.config import Sample
 from harvester.model import Chapter, Label, LabelledSpan, LabelSource, Source, Span
+from harvester.sampling.looks import Glance
 from harvester.sampling.scene import Scene
 
 #: How far each kind of evidence is believed when it stands alone. Not measured on Twitch: they put the kinds in
@@ -71,7 +74,8 @@ class Evidence:
 
     ``listed``: the category under which Helix lists it; None: under none that matters here. ``chapters``: () = it
     has none, None = not told. ``game``: id of the VOD's own category; None = unset or not told. ``idle``: where
-    its storyboard shows no play, whatever the category; ``scenes``: what it shows there, if that stands.
+    its storyboard shows no play, whatever the category; ``scenes``: what it shows there, if that stands;
+    ``doubted``: where it shows another category than its chapters tell; ``glance``: what is remembered of it.
     """
 
     listed: str | None
@@ -80,6 +84,8 @@ class Evidence:
     clips: tuple[ClipMark, ...] = ()
     idle: tuple[Span, ...] = ()
     scenes: tuple[Scene, ...] = ()
+    doubted: tuple[Span, ...] = ()
+    glance: Glance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ def labelled_spans(source: Source, evidence: Evidence, extent: Extent, sample: S
         whole = guarded(Span(0.0, extent.edge_s), clip_guard_s(sample))
         spans: Iterable[LabelledSpan] = [_labelled(whole, source.category_id, "clip", ["clip"])]
     elif evidence.chapters and any(chapter.category for chapter in evidence.chapters):
-        spans = _by_marks(_merged(evidence.chapters, extent), "chapter", evidence, extent, sample)
+        spans = _by_marks(chapter_stretches(evidence.chapters, extent), "chapter", evidence, extent, sample)
     elif evidence.chapters == () and evidence.game is not None:
         whole_vod = (Span(0.0, extent.edge_s), evidence.game)
         spans = _by_marks([whole_vod], "vod", evidence, extent, sample)
@@ -157,7 +163,7 @@ def _within(labelled: LabelledSpan, stretch: Span) -> LabelledSpan:
 # -- chapters and the VOD's own category --------------------------------------------------------------------------
 
 
-def _merged(chapters: Sequence[Chapter], extent: Extent) -> list[tuple[Span, str]]:
+def chapter_stretches(chapters: Sequence[Chapter], extent: Extent) -> list[tuple[Span, str]]:
     """Chapters with a category, as far as the VOD may be sampled; those of one category that touch as one."""
     merged: list[tuple[Span, str]] = []
     before: str | None = None
@@ -185,7 +191,7 @@ def _by_marks(
         against = [mark.span for mark in of_it if mark.category_id != category_id]
         agreeing = [kind, *(["listing"] if evidence.listed == category_id else [])]
         agreeing += ["around"] if any(mark.category_id == category_id for mark in of_it) else []
-        for rest in without(span, against):
+        for rest in without(span, [*against, *evidence.doubted]):
             yield _labelled(rest, category_id, kind, agreeing, contradicted=bool(against))
 
 

@@ -36,7 +36,8 @@ from harvester.sampling.plan import (
     spaced_moments,
 )
 from harvester.sampling.refill import MOST_LOOKS, is_refill, refilled
-from harvester.sampling.storyboard import Tiles, chosen_moments
+from harvester.sampling.storyboard import Tiles
+from harvester.sampling.variety import chosen_moments
 
 #: Segments at the end of a growing playlist that are left alone: players stay three behind the edge of a live
 #: playlist too (RFC 8216 §6.3.3), for what is newer may not have reached every server.

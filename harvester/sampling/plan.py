@@ -236,12 +236,13 @@ def pick_targets(
     """At most ``limit`` of the moments inside the labelled spans, in an order that spreads, numbered from 0.
 
     As many as fit at the minimum spacing; if that are too many, one from each of ``limit`` equal strata of all
-    spans together, at a place seeded by ``name``.
+    spans together, at a place seeded by ``name``; the last one if all lie before those places.
     """
     chosen = spaced_moments(moments_s, labels, sample)
     if len(chosen) > limit:
         seed = "\0".join((sample.seed, *name))
-        chosen = _stratified(moments_s, labels, count=limit, spacing_s=sample.min_spacing_s, seed=seed)
+        strata = _stratified(moments_s, labels, count=limit, spacing_s=sample.min_spacing_s, seed=seed)
+        chosen = strata or chosen[-1:]
     return tuple(
         Target(k, chosen[position].item, chosen[position].moment_s, chosen[position].within.label)
         for k, position in enumerate(spread_order(len(chosen)))

@@ -1,7 +1,6 @@
 """What a storyboard's small pictures tell of a VOD before any of it is fetched. Pure.
 
-A tile shows the VOD every minute or so, 160 x 90 pixels. It is reduced to the mean colours of 32 x 18 cells, and
-two questions are answered from those:
+A tile shows the VOD every minute or so, 160 x 90 pixels. It is reduced to the mean colours of 32 x 18 cells.
 
 **Where does nothing happen?** Targets in such a stretch would be fetched, decoded and dropped. Games stand still
 too (cards, maps, texts, pauses), so a stretch is left out on strong evidence alone: blank tiles, one after the
@@ -9,15 +8,13 @@ other; or a still picture, at five moments over a minute or more, in which the s
 again and again (a clock, a small animation) *and* which is where cards are, at an end of the VOD, or comes back
 after something else. However long it stays, that alone is no evidence: a text on one background stays as long.
 
-**Which moments look different?** Targets go to tiles, in the order of :func:`varied_order`: next is always the
-tile that is farthest from all those before. "Another picture" is as far as it gets: among tiles that are other
-pictures anyway the one farthest in time is next, so that a strange picture is not preferred to an ordinary one,
-and a lively VOD is sampled evenly over its length.
+Which moments look different is answered in :mod:`harvester.sampling.variety`.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -25,16 +22,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.config import Sample
 from harvester.model import TILE_COLS, TILE_ROWS, LabelledSpan, Span
 from harvester.sampling.labels import without
-from harvester.sampling.plan import nearest, rank_hash
 
 #: Rows and columns of cells of a tile, those of a measurement: 5 x 5 pixels each of 160 x 90.
 CELL_ROWS, CELL_COLS = TILE_ROWS, TILE_COLS
 #: Cells that are compared: those along the edges are not. A tile's height is no multiple of a JPEG block's, and
 #: there its neighbour on the sheet shows through by up to 12 levels.
-_CELLS = (CELL_ROWS - 2) * (CELL_COLS - 2)
+CELLS = (CELL_ROWS - 2) * (CELL_COLS - 2)
 #: A storyboard of a shorter VOD is not asked for (s): it costs two requests, and of so short a VOD the guards and
 #: a still stretch of a minute would leave nothing to choose from.
 WORTH_S = 120.0
@@ -83,15 +78,23 @@ class Tiles:
     interval_s: float
     cells: NDArray[np.int16] = field(repr=False)
     details: NDArray[np.float64] = field(repr=False)
+    _mean: float = field(init=False, repr=False)  # of details: asked for with every target
 
     def __post_init__(self) -> None:
         count = len(self.moments_s)
         if self.cells.shape != (count, CELL_ROWS, CELL_COLS, 3) or self.details.shape != (count,):
             raise ValueError(f"{count} moments of tiles {self.cells.shape} and details {self.details.shape}")
+        object.__setattr__(self, "_mean", float(self.details.mean()))
 
     def detail_at(self, moment_s: float) -> float:
         """Log detail of the picture at that moment, between its neighbours' by time, less the mean of all."""
-        return float(np.interp(moment_s, self.moments_s, self.details)) - float(self.details.mean())
+        times, details = self.moments_s, self.details
+        later = bisect_right(times, moment_s)
+        if not 0 < later < len(times):
+            return float(details[0 if later == 0 else -1]) - self._mean
+        begin, end = float(details[later - 1]), float(details[later])
+        slope = (end - begin) / (times[later] - times[later - 1])
+        return slope * (moment_s - times[later - 1]) + begin - self._mean
 
 
 def cell_means(image: NDArray[np.uint8]) -> NDArray[np.int16]:
@@ -138,7 +141,7 @@ def idle_spans(tiles: Tiles, length_s: float) -> tuple[Span, ...]:
     if len(tiles.moments_s) < 2:
         return ()
     blank = [run for run in runs(_blank(tiles)) if len(run) > 1]
-    planes = _planes(tiles.cells)
+    planes = planes_of(tiles.cells)
     still = list(_still_runs(tiles, planes))
     cards = [run for run in still if _is_card(run, still, tiles, planes, length_s)]
     spans = merged(stretch(run, tiles, length_s) for run in (*blank, *cards))
@@ -148,10 +151,9 @@ def idle_spans(tiles: Tiles, length_s: float) -> tuple[Span, ...]:
 
 def _blank(tiles: Tiles) -> NDArray[np.bool_]:
     """Which tiles are black or of one colour (n,)."""
-    flat = tiles.cells.reshape(len(tiles.cells), -1, 3)
-    black = flat.max(axis=(1, 2)) < BLACK
-    one_colour = (flat.max(axis=1) - flat.min(axis=1)).max(axis=1) < FLAT
-    found: NDArray[np.bool_] = black | one_colour
+    flat = np.ascontiguousarray(tiles.cells.reshape(len(tiles.cells), -1, 3).transpose(2, 0, 1))
+    highest, lowest = flat.max(axis=2), flat.min(axis=2)
+    found: NDArray[np.bool_] = (highest.max(axis=0) < BLACK) | ((highest - lowest).max(axis=0) < FLAT)
     return found
 
 
@@ -162,26 +164,34 @@ def runs(marked: NDArray[np.bool_]) -> Iterator[range]:
         yield range(int(start), int(end))
 
 
-def _planes(cells: NDArray[np.int16]) -> NDArray[np.int16]:
+def planes_of(cells: NDArray[np.int16]) -> NDArray[np.uint8]:
     """Red, green and blue of the cells of each tile, those at the edges left out (3, n, 480).
 
-    Over three colours side by side numpy takes 36 times as long to compare them.
+    Over three colours side by side numpy takes 36 times as long to compare them, and over 16 bits twice as long.
     """
-    inner = cells[:, 1:-1, 1:-1].reshape(len(cells), _CELLS, 3)
-    return np.ascontiguousarray(inner.transpose(2, 0, 1))
+    inner = cells[:, 1:-1, 1:-1].reshape(len(cells), CELLS, 3)
+    return np.ascontiguousarray(inner.transpose(2, 0, 1).astype(np.uint8))
 
 
-def _changed(planes: NDArray[np.int16], picture: NDArray[np.int16], levels: int = CHANGE) -> NDArray[np.bool_]:
+def changed_cells(
+    planes: NDArray[np.uint8], picture: NDArray[np.uint8], levels: int = CHANGE
+) -> NDArray[np.bool_]:
     """Which cells of each tile are not as in ``picture`` (3, 1, 480), or in as many pictures (n, 480)."""
-    red, green, blue = np.abs(planes - picture) > levels
+    red, green, blue = np.maximum(planes, picture) - np.minimum(planes, picture) > levels
     apart: NDArray[np.bool_] = red | green | blue
     return apart
 
 
-def _still_runs(tiles: Tiles, planes: NDArray[np.int16]) -> Iterator[range]:
+def counts_of(changed: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """How many cells of each tile are marked (n,), in a third of the time that a sum of booleans takes."""
+    counts: NDArray[np.uint16] = changed.view(np.uint8).sum(axis=1, dtype=np.uint16)
+    return counts
+
+
+def _still_runs(tiles: Tiles, planes: NDArray[np.uint8]) -> Iterator[range]:
     """Neighbours, as many as there are, that show one picture but for the same few cells; those long enough."""
     start, moments_s = 0, tiles.moments_s
-    moves_on = _changed(planes[:, 1:], planes[:, :-1]).sum(axis=1) > int(FEW * _CELLS)
+    moves_on = counts_of(changed_cells(planes[:, 1:], planes[:, :-1])) > int(FEW * CELLS)
     while start < len(moments_s) - 1:
         run = range(start, start + 1 if moves_on[start] else _end_of_picture(planes, start))
         if len(run) >= STILL_TILES and moments_s[run[-1]] - moments_s[start] >= STILL_S:
@@ -192,7 +202,7 @@ def _still_runs(tiles: Tiles, planes: NDArray[np.int16]) -> Iterator[range]:
             start += 1
 
 
-def _end_of_picture(planes: NDArray[np.int16], start: int) -> int:
+def _end_of_picture(planes: NDArray[np.uint8], start: int) -> int:
     """Number of the first tile up to which more than a few cells have changed since ``start``.
 
     Only as many tiles are looked at as are near it, and more if all of these are the same.
@@ -200,34 +210,34 @@ def _end_of_picture(planes: NDArray[np.int16], start: int) -> int:
     stop, same = start, 0
     while stop - start == same and stop < planes.shape[1]:
         stop = min(start + max(STILL_TILES, 4 * same), planes.shape[1])
-        changed = _changed(planes[:, start:stop], planes[:, start : start + 1])
-        ever = np.logical_or.accumulate(changed, axis=0).sum(axis=1)
-        same = int(np.searchsorted(ever, int(FEW * _CELLS), side="right"))
+        changed = changed_cells(planes[:, start:stop], planes[:, start : start + 1])
+        ever = counts_of(np.logical_or.accumulate(changed, axis=0))
+        same = int(np.searchsorted(ever, int(FEW * CELLS), side="right"))
     return start + same
 
 
-def _moves(planes: NDArray[np.int16]) -> bool:
+def _moves(planes: NDArray[np.uint8]) -> bool:
     """True if something in a still picture changes and stays so, as nothing on a card does."""
-    changes = _changed(planes[:, 1:], planes[:, :-1], OTHER).sum(axis=0)
+    changes = changed_cells(planes[:, 1:], planes[:, :-1], OTHER).sum(axis=0)
     seldom = (changes > 0) & (changes <= max(1.0, OFTEN * (planes.shape[1] - 1)))
-    return bool(seldom.sum() > MOVED * _CELLS)
+    return bool(seldom.sum() > MOVED * CELLS)
 
 
-def _is_card(run: range, still: Sequence[range], tiles: Tiles, planes: NDArray[np.int16], length_s: float) -> bool:
+def _is_card(run: range, still: Sequence[range], tiles: Tiles, planes: NDArray[np.uint8], length_s: float) -> bool:
     """True if more than its standing still says that a picture is no play."""
     first_s, last_s = tiles.moments_s[run[0]], tiles.moments_s[run[-1]]
     at_an_end = first_s <= END_S or last_s >= length_s - END_S - tiles.interval_s
     return at_an_end or any(_is_again(run, other, tiles, planes) for other in still)
 
 
-def _is_again(run: range, other: range, tiles: Tiles, planes: NDArray[np.int16]) -> bool:
+def _is_again(run: range, other: range, tiles: Tiles, planes: NDArray[np.uint8]) -> bool:
     """True if ``other`` is another run of the same picture, with something else in between for long."""
     early, late = sorted((run, other), key=lambda which: which.start)
     if tiles.moments_s[late[0]] - tiles.moments_s[early[-1]] < RETURN_S:
         return False
     card = planes[:, early.start : early.start + 1]
-    between = _changed(planes[:, early.stop : late.start], card, OTHER).mean()
-    returned = _changed(planes[:, late.start : late.start + 1], card).mean()
+    between = changed_cells(planes[:, early.stop : late.start], card, OTHER).mean()
+    returned = changed_cells(planes[:, late.start : late.start + 1], card).mean()
     return bool(returned <= FEW and between > STEPS[-1])
 
 
@@ -254,54 +264,3 @@ def busy(labels: Sequence[LabelledSpan], idle: Sequence[Span]) -> tuple[Labelled
     """What idle spans leave of labelled ones."""
     left = (replace(within, span=rest) for within in labels for rest in without(within.span, idle))
     return tuple(within for within in left if within.span.length_s > 0)
-
-
-# -- which moments look different ---------------------------------------------------------------------------------
-
-
-def chosen_moments(
-    name: Sequence[str],
-    tiles: Tiles,
-    moments_s: Sequence[float],
-    labels: Sequence[LabelledSpan],
-    *,
-    limit: int,
-    sample: Sample,
-    spare: int = 0,
-) -> tuple[float, ...]:
-    """Those ``limit`` of ``moments_s`` inside the labelled spans that look most different, in the order of
-    :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles. Then
-    up to ``spare`` that would be next.
-
-    Where it begins is seeded by ``name``.
-    """
-    shown = {tile: moments_s[nearest(moments_s, moment_s)] for tile, moment_s in enumerate(tiles.moments_s)}
-    numbers = [tile for tile, moment_s in shown.items() if any(moment_s in within.span for within in labels)]
-    if not 0 < limit <= len(numbers):
-        return ()
-    chosen: list[float] = []
-    for tile in varied_order(tiles, numbers, rank_hash(sample.seed, *name) % len(numbers)):
-        if all(abs(shown[tile] - other_s) >= sample.min_spacing_s for other_s in chosen):
-            chosen.append(shown[tile])
-        if len(chosen) == limit + spare:
-            break
-    return tuple(chosen) if len(chosen) >= limit else ()
-
-
-def varied_order(tiles: Tiles, numbers: Sequence[int], first: int) -> Iterator[int]:
-    """The tiles ``numbers``, each the farthest from all those before it, from place ``first`` on.
-
-    Far: by how many cells differ, in four steps up to "another picture"; then by time; then the earlier one.
-    """
-    planes = _planes(tiles.cells[list(numbers)])
-    moments_s = np.array([tiles.moments_s[number] for number in numbers])
-    step = np.full(len(numbers), len(STEPS))
-    away_s = np.full(len(numbers), np.inf)
-    place = first
-    for _ in numbers:
-        yield numbers[place]
-        share = _changed(planes, planes[:, place : place + 1], OTHER).mean(axis=1)
-        step = np.minimum(step, np.searchsorted(STEPS, share, side="right"))
-        away_s = np.minimum(away_s, np.abs(moments_s - moments_s[place]))
-        step[place] = -1
-        place = int(np.lexsort((moments_s, -away_s, -step))[0])

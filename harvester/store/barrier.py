@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from harvester.sampling.categories import NON_GAMES
 from harvester.sampling.scene import Scene
+from harvester.sampling.untold import OTHER_GAME, Board, untold
 from harvester.store.ledger import Ledger
 from harvester.store.sightings import Barrier
 from harvester.vision.fold import Rules
-from harvester.vision.idle import IDLE, Moments, idle, may_be_idle
+from harvester.vision.idle import IDLE, Moments, few_related, idle, may_be_idle
 from harvester.vision.known import exceptions, shows
 from harvester.vision.measure import thumbnail, unpack
 from harvester.vision.recurring import (
@@ -46,20 +47,32 @@ def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
     left = ledger.left_before(barrier.number)
     found = dict.fromkeys(_conflicting(ledger, barrier, rules.radius, labels, left), CONFLICT)
     for broadcaster_id in ledger.broadcasters_seen(barrier):
-        shown = _Shown(ledger, barrier, broadcaster_id, labels, left)
+        shown = _Shown(ledger, barrier, broadcaster_id, labels, left, apart=rules.apart)
         if rules.filter.idle == "on":
             found |= dict.fromkeys(shown.idle(), IDLE)
             found |= dict.fromkeys(shown.unplayed(), IDLE)
+        found |= dict.fromkeys(shown.untold(), OTHER_GAME)
         found |= dict.fromkeys(shown.cards(), RECURRING)
     return found
 
 
 class _Shown:
-    """What a broadcaster has shown up to a barrier: its sightings, compared with one another and with others'."""
+    """What a broadcaster has shown up to a barrier: its sightings, compared with one another and with others'.
+
+    ``apart``: what leaves must stand apart where it was seen.
+    """
 
     def __init__(
-        self, ledger: Ledger, barrier: Barrier, broadcaster_id: str, labels: dict[str, str], left: set[int]
+        self,
+        ledger: Ledger,
+        barrier: Barrier,
+        broadcaster_id: str,
+        labels: dict[str, str],
+        left: set[int],
+        *,
+        apart: bool,
     ) -> None:
+        self._apart = apart
         self._ledger, self._barrier, self._broadcaster_id, self._labels = ledger, barrier, broadcaster_id, labels
         self._seen = ledger.sightings_of(broadcaster_id, barrier.through)
         self._asked = np.array([n for n, s in enumerate(self._seen) if s.kept and s.seq not in left], np.int64)
@@ -73,7 +86,8 @@ class _Shown:
         days = _numbered([s.day for s in self._seen])
         if not len(self._asked) or not may_recur(labels, self._sources, days):
             return
-        for number, why, alike in recurring(Sightings(labels, self._sources, days, self._thumbnails), self._asked):
+        seen = Sightings(labels, self._sources, days, self._thumbnails)
+        for number, why, alike in recurring(seen, self._asked, apart=self._apart):
             if why != "sources" or not self._is_of_game(number, alike):
                 yield self._seen[number].seq
 
@@ -85,7 +99,7 @@ class _Shown:
             return
         for alike in idle(Moments(vods, offsets_s, self._sources, self._thumbnails)):
             for number in np.intersect1d(alike, self._asked).tolist():
-                if not self._is_of_game(number, alike):
+                if not self._goes_on(number, alike) and not self._is_of_game(number, alike):
                     yield self._seen[number].seq
 
     def unplayed(self) -> Iterator[int]:
@@ -97,10 +111,36 @@ class _Shown:
             alike = np.flatnonzero(_shows(scene, self._thumbnails))
             by_label: dict[str, list[int]] = {}
             for number in np.intersect1d(exceptions(alike, self._sources), asked).tolist():
+                if self._goes_on(number, alike):
+                    continue
                 by_label.setdefault(self._labels[self._seen[number].category_id], []).append(number)
             for label, numbers in by_label.items():
                 if not self._is_played_elsewhere(scene, label, alike):
                     yield from (self._seen[number].seq for number in numbers)
+
+    def _goes_on(self, number: int, alike: NDArray[np.int64]) -> bool:
+        """True if what else was seen of its source under its label, but for the moments ``alike``, shares tiles
+        with sighting ``number``: a board or a room of a game in which that went on."""
+        if not self._apart:
+            return False
+        one = self._seen[number]
+        same = [n for n, s in enumerate(self._seen) if (s.source, s.category_id) == (one.source, one.category_id)]
+        rest = np.setdiff1d(np.array(same, np.int64), alike)
+        return not few_related(self._thumbnails[rest], self._thumbnails[number])
+
+    def untold(self) -> Iterator[int]:
+        """Kept frames of stretches that show another of the broadcaster's categories, as storyboards tell."""
+        boards: dict[str, Board] = {}
+        for source_id, evidence in self._ledger.evidence_seen(self._broadcaster_id, self._barrier.through):
+            known = boards.get(source_id)  # under another category, or of an earlier part
+            board = Board.of(source_id, evidence)
+            if board is not None and (known is None or board.tells_more(known)):
+                boards[source_id] = board
+        for found in untold(list(boards.values())):
+            for one in (self._seen[number] for number in self._asked.tolist()):
+                is_told = (one.source, one.category_id) == (found.source_id, found.told)
+                if is_told and one.offset_s is not None and one.offset_s in found.span:
+                    yield one.seq
 
     def _is_played_elsewhere(self, scene: Scene, label: str, alike: NDArray[np.int64]) -> bool:
         """True if another broadcaster of the game has a source that shows mostly this scene.

@@ -108,12 +108,17 @@ class Parts:
         return None if record is None else replace(evidence_from(record), listed=None)
 
     def scenes_of(self, broadcaster_id: str, through: int) -> Iterator[Scene]:
-        """What the broadcaster's VODs show while nobody plays, in no order that depends on when they were opened;
-        of the parts of which a target was decided up to ``through`` (seq)."""
-        for (record,) in self._database.rows(
-            "SELECT p.evidence FROM (SELECT DISTINCT o.category_id, o.source_id, q.first_k FROM outcomes o"
-            " JOIN parts q ON q.category_id = o.category_id AND q.kind = o.kind AND q.source_id = o.source_id"
-            " AND o.k >= q.first_k AND o.k < q.first_k + q.count"
+        """What the broadcaster's VODs show while nobody plays: see :meth:`evidence_seen`."""
+        for _, evidence in self.evidence_seen(broadcaster_id, through):
+            yield from evidence.scenes
+
+    def evidence_seen(self, broadcaster_id: str, through: int) -> Iterator[tuple[str, Evidence]]:
+        """Of the broadcaster's VODs (ids) what they were labelled by, in no order that depends on when they were
+        opened; of the parts of which a target was decided up to ``through`` (seq)."""
+        for source_id, record in self._database.rows(
+            "SELECT p.source_id, p.evidence FROM (SELECT DISTINCT o.category_id, o.source_id, q.first_k"
+            " FROM outcomes o JOIN parts q ON q.category_id = o.category_id AND q.kind = o.kind"
+            " AND q.source_id = o.source_id AND o.k >= q.first_k AND o.k < q.first_k + q.count"
             " WHERE o.broadcaster_id = ? AND o.kind = 'vod' AND o.phash IS NOT NULL AND o.seq <= ?) AS seen"
             " JOIN parts p ON p.category_id = seen.category_id AND p.kind = 'vod' AND p.source_id = seen.source_id"
             " AND p.first_k = seen.first_k WHERE p.evidence IS NOT NULL"
@@ -121,7 +126,7 @@ class Parts:
             broadcaster_id,
             through,
         ):
-            yield from evidence_from(record).scenes
+            yield source_id, evidence_from(record)
 
     def end_growing(self, sources: Iterable[Source]) -> None:
         """Take note that these sources, which had not ended when they were last sampled, will give no more."""

@@ -27,6 +27,7 @@ from harvester.model import (
     VodType,
 )
 from harvester.sampling.labels import ClipMark, Evidence
+from harvester.sampling.looks import Glance
 from harvester.sampling.scene import Scene
 
 
@@ -109,6 +110,8 @@ def evidence_record(evidence: Evidence) -> str:
         "clips": [(m.span.start_s, m.span.end_s, m.category_id) for m in evidence.clips],
         "idle": [(span.start_s, span.end_s) for span in evidence.idle],
         "scenes": [_scene_record(scene) for scene in evidence.scenes],
+        "doubted": [(span.start_s, span.end_s) for span in evidence.doubted],
+        "glance": evidence.glance and _glance_record(evidence.glance),
     }
     return json.dumps(values)
 
@@ -127,6 +130,8 @@ def evidence_from(record: str) -> Evidence:
         tuple(ClipMark(Span(start, end), category_id) for start, end, category_id in values["clips"]),
         tuple(Span(start, end) for start, end in values.get("idle", ())),  # older versions saw no storyboards
         tuple(_scene_from(record) for record in values.get("scenes", ())),
+        tuple(Span(start, end) for start, end in values.get("doubted", ())),
+        None if (glance := values.get("glance")) is None else _glance_from(*glance),
     )
 
 
@@ -140,6 +145,14 @@ def _scene_from(record: Sequence[str]) -> Scene:
     cells, bits = (np.frombuffer(b64decode(part), np.uint8) for part in record)
     standing = np.unpackbits(bits, count=TILE_ROWS * TILE_COLS).astype(np.bool_)
     return Scene(cells.reshape(TILE_ROWS, TILE_COLS, 3), standing.reshape(TILE_ROWS, TILE_COLS))
+
+
+def _glance_record(glance: Glance) -> tuple[Sequence[float], str]:
+    return glance.moments_s, b64encode(glance.looks.tobytes()).decode("ascii")
+
+
+def _glance_from(moments_s: Sequence[float], looks: str) -> Glance:
+    return Glance(tuple(moments_s), np.frombuffer(b64decode(looks), np.int8).reshape(len(moments_s), -1))
 
 
 def without_category(record: str, category_id: str) -> str:

@@ -32,7 +32,7 @@ from harvester.vision.measure import unpack
 SLAB_ROWS, SLAB_COLUMNS = 64, 4096
 
 #: Filters that runs of earlier versions did not have, and so do not record: off.
-BEFORE: Mapping[str, Any] = MappingProxyType({"detail_share": 0.0, "blur": 1.0, "idle": "off"})
+BEFORE: Mapping[str, Any] = MappingProxyType({"lit_share": 1.0, "detail_share": 0.0, "blur": 1.0, "idle": "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def rules_record(rules: Rules) -> dict[str, Any]:
         "max_per_day": rules.caps.per_day,
         "even_share": rules.caps.even_share,
         "min_broadcasters": rules.caps.min_broadcasters,
+        "apart": rules.apart,
     }
 
 
@@ -210,7 +211,7 @@ def _rules(record: dict[str, Any]) -> Rules:
     """The rules that :func:`rules_record` wrote; earlier versions knew fewer filters and caps."""
     kinds = ("max_per_broadcaster", "max_per_day", "even_share", "min_broadcasters")
     caps = Caps(*(record.get(kind, 0) for kind in kinds))
-    return Rules(Filter(**(BEFORE | record["filter"])), record["radius"], caps)
+    return Rules(Filter(**(BEFORE | record["filter"])), record["radius"], caps, record.get("apart", False))
 
 
 def _empty_fold() -> CategoryFold:

@@ -28,6 +28,20 @@ a line of text alone; a small logo on black           0.016; 0.085
 a pale backdrop, bare; a strong one                   0; 0.15 to 0.36
 ====================================================  ====================
 
+**Lit** (``lit_share``): a picture that is black or dark but for what shines out all over it stays, as a game of
+characters on black does. A tile is lit if its luma deviates so much that something bright is in it. A card with a
+line or a logo on black lights few; one full of stars is left to what finds cards by their coming back.
+
+=====================================================  =================
+share of tiles that are lit; stays above: 0.1          lowest to highest
+=====================================================  =================
+characters on black, mean luma below 20 (172 frames)   0.077 to 0.24
+black screens; 11 games faded until they are dropped   0; 0
+a line of text on black; a logo, a quarter to a half   0.06; 0.04 to 0.12
+of the height
+stars and a title on black (17 frames)                 0.19 to 0.23
+=====================================================  =================
+
 **Blur** (``blur``): how much less a picture changes over one lag of its variogram than over two, a quarter of the
 ratio of their sums of squares. Sharp edges give a half and texture less, whatever their contrast; what is smooth
 over both lags gives 1. The lag is a 60th of the shorter side, so that one limit holds for all renditions: what is
@@ -60,6 +74,9 @@ whole tiles (1/18, 1/32), so never more than there is. Nothing is dropped for th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +92,7 @@ SCORE_NAMES: tuple[str, ...] = (
     "sharpness",
     "blur",
     "detail_share",
+    "lit_share",
     "letterbox",
     "pillarbox",
 )
@@ -86,24 +104,23 @@ REASONS = BLACK, DARK, FLAT, LOW_INFORMATION, BLURRED = "black", "dark", "flat",
 TILE_DEVIATION = 2
 #: So does one whose mean differs so much from that of the tile beside or below it (levels).
 TILE_STEP = 16
+#: A tile of a dark picture is lit if its luma deviates so much (levels): one white pixel in 700 is enough.
+LIT_DEVIATION = 8
 #: Of a bar, no tile is brighter than this on average, nor deviates more (levels): coded black is 16, and coding
 #: leaves a level or two.
 BAR_LEVEL, BAR_DEVIATION = 18, 2
 
-_LEVELS = np.arange(256, dtype=np.int64)
-
 
 def judge(measurement: Measurement, limits: Filter) -> Verdict:
-    """Drop a picture that is ``black`` (nearly all of it), ``dark`` (on average), ``flat`` (nothing to see), of
-    ``low-information`` (hardly a tile shows anything) or ``blurred`` (nothing in it is sharp).
+    """Drop a picture that is ``black`` (nearly all of it), ``dark`` (on average; neither if enough in it is lit),
+    ``flat`` (nothing to see), of ``low-information`` (hardly a tile shows anything) or ``blurred`` (nothing in it
+    is sharp).
 
     The first reason that holds is given, the most telling first.
     """
     scores = _scores(measurement, limits.black_level)
-    if scores["black_share"] >= limits.black_share:
-        return Verdict(kept=False, reason=BLACK, scores=scores)
-    if scores["luma_mean"] < limits.dark_mean:
-        return Verdict(kept=False, reason=DARK, scores=scores)
+    if (reason := _darkness(scores, limits)) and scores["lit_share"] <= limits.lit_share:
+        return Verdict(kept=False, reason=reason, scores=scores)
     if scores["luma_deviation"] < limits.flat_deviation:
         return Verdict(kept=False, reason=FLAT, scores=scores)
     if scores["detail_share"] < limits.detail_share:
@@ -113,17 +130,21 @@ def judge(measurement: Measurement, limits: Filter) -> Verdict:
     return Verdict(kept=True, scores=scores)
 
 
+def _darkness(scores: Mapping[str, float], limits: Filter) -> str:
+    """``black``, ``dark``, or "" for a picture that is neither."""
+    if scores["black_share"] >= limits.black_share:
+        return BLACK
+    return DARK if scores["luma_mean"] < limits.dark_mean else ""
+
+
 def _scores(measurement: Measurement, black_level: int) -> dict[str, float]:
     """Scores by :data:`SCORE_NAMES`: luma levels, shares of pixels, levels a pixel; no ``blur`` where that was not
     measured.
 
     Integers up to the last division, so every machine gets the same float.
     """
-    histogram = measurement.histogram
     pixels = measurement.width * measurement.height
-    total = int(histogram @ _LEVELS)
-    squares = int(histogram @ (_LEVELS * _LEVELS))
-    black = int(histogram[:black_level].sum())
+    total, squares, black = (_weights(black_level) @ measurement.histogram).tolist()
     return {
         "luma_mean": total / pixels,
         "luma_deviation": math.sqrt((pixels * squares - total * total) / (pixels * pixels)),
@@ -141,30 +162,65 @@ def _blur(variogram: Variogram | None) -> dict[str, float]:
     return {"blur": variogram.far / (4 * variogram.near) if variogram.near else 0.0}
 
 
+@lru_cache(maxsize=8)
+def _weights(black_level: int) -> NDArray[np.int64]:
+    """By which a histogram's counts make the sums of luma, of its square, and of black pixels: (3, 256)."""
+    levels = np.arange(256, dtype=np.int64)
+    return np.stack((levels, levels * levels, levels < black_level))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TileLimits:
+    """What tiles of pictures of one size are held against: int64 (18, 32) each.
+
+    ``some``: their pixels, at least 1; ``telling``, ``lit``, ``still``: variance times pixels squared of a tile
+    that shows something, of a lit one, and of a bar; ``dark``: the sum of luma of a bar. ``few``: there are tiles
+    without a pixel.
+    """
+
+    pixels: NDArray[np.int64]
+    some: NDArray[np.int64]
+    telling: NDArray[np.int64]
+    lit: NDArray[np.int64]
+    still: NDArray[np.int64]
+    dark: NDArray[np.int64]
+    few: bool
+
+
+@lru_cache(maxsize=64)
+def _tile_limits(height: int, width: int) -> _TileLimits:
+    pixels = tile_pixels(height, width)
+    some = np.maximum(1, pixels)
+    telling, lit, still = ((levels * some) ** 2 for levels in (TILE_DEVIATION, LIT_DEVIATION, BAR_DEVIATION))
+    return _TileLimits(pixels, some, telling, lit, still, BAR_LEVEL * pixels, not pixels.all())
+
+
 def _tile_scores(measurement: Measurement) -> dict[str, float]:
     """What the tiles tell; nothing against a picture that has fewer lines or columns than there are tiles."""
-    pixels = tile_pixels(measurement.height, measurement.width)
-    some = np.maximum(1, pixels)
-    means = measurement.tile_sums // some
-    spread = pixels * measurement.tile_squares - measurement.tile_sums**2  # variance times pixels squared
-    shows = (spread >= (TILE_DEVIATION * some) ** 2) | _steps(means) | (pixels.min() == 0)
-    black = (measurement.tile_sums <= BAR_LEVEL * pixels) & (spread <= (BAR_DEVIATION * some) ** 2)
+    limits, sums = _tile_limits(measurement.height, measurement.width), measurement.tile_sums
+    spread = limits.pixels * measurement.tile_squares - sums * sums  # variance times pixels squared
+    shows = spread >= limits.telling
+    _mark_steps(shows, sums // limits.some)
+    black = (sums <= limits.dark) & (spread <= limits.still)
     return {
-        "detail_share": int(np.count_nonzero(shows)) / shows.size,
-        "letterbox": _bars(np.asarray(black.all(axis=1))) / TILE_ROWS,
-        "pillarbox": _bars(np.asarray(black.all(axis=0))) / TILE_COLS,
+        "detail_share": 1.0 if limits.few else int(np.count_nonzero(shows)) / shows.size,
+        "lit_share": int(np.count_nonzero(spread >= limits.lit)) / shows.size,
+        "letterbox": _bars(black, 1) / TILE_ROWS,
+        "pillarbox": _bars(black, 0) / TILE_COLS,
     }
 
 
-def _steps(means: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tiles that differ from the one beside or below."""
-    steps = np.zeros(means.shape, np.bool_)
-    steps[:, :-1] |= np.abs(np.diff(means, axis=1)) >= TILE_STEP
-    steps[:-1] |= np.abs(np.diff(means, axis=0)) >= TILE_STEP
-    return steps
+def _mark_steps(shows: NDArray[np.bool_], means: NDArray[np.int64]) -> None:
+    """Mark tiles that differ from the one beside or below."""
+    shows[:, :-1] |= np.abs(means[:, :-1] - means[:, 1:]) >= TILE_STEP
+    shows[:-1] |= np.abs(means[:-1] - means[1:]) >= TILE_STEP
 
 
-def _bars(black: NDArray[np.bool_]) -> int:
-    """Lines of tiles in the bars at both ends of ``black``, as many at one as at the other; 0 if all are black."""
-    ends = int(np.argmin(black)), int(np.argmin(black[::-1]))  # where the first is that is not, 0 if none is
+def _bars(black: NDArray[np.bool_], along: int) -> int:
+    """Lines of tiles, ``along`` that axis, in the bars at both ends, as many at one as at the other; 0 if all are
+    black."""
+    if not np.count_nonzero(black):  # so it is in most pictures
+        return 0
+    lines = np.asarray(black.all(axis=along))
+    ends = int(np.argmin(lines)), int(np.argmin(lines[::-1]))  # where the first is that is not, 0 if none is
     return 2 * min(ends)

@@ -31,11 +31,13 @@ UNSEEN = frozenset({KNOWN_MOMENT, LOW_CONFIDENCE, DENIED, NOT_ALLOWED, FORGOTTEN
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the fold decides by. ``radius``: of near-duplicates (bits)."""
+    """What the fold and the barrier decide by. ``radius``: of near-duplicates (bits). ``apart``: what recurs
+    or is idle leaves only if it stands apart where it was seen; runs of earlier versions let it go without."""
 
     filter: Filter
     radius: int
     caps: Caps = NO_CAPS
+    apart: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,5 +171,10 @@ def _confined(pictures: NDArray[np.uint8]) -> bool:
 
 def _apart(pictures: NDArray[np.uint8], start: int, mine: NDArray[np.bool_]) -> bool:
     """True if few of the moments that are not ``mine`` share tiles with the picture at ``start``."""
-    shared = np.count_nonzero(_differences(pictures[~mine], pictures[start]) <= SHARED_LEVELS, axis=1)
+    return few_related(pictures[~mine], pictures[start])
+
+
+def few_related(pictures: NDArray[np.uint8], one: NDArray[np.uint8]) -> bool:
+    """True if few of the pictures share tiles with ``one``, so that it stands apart; uint8 (n, 576) and (576,)."""
+    shared = np.count_nonzero(_differences(pictures, one) <= SHARED_LEVELS, axis=1)
     return int(np.count_nonzero(shared >= SHARED_TILES)) <= RELATED_SHARE * len(shared)

@@ -13,7 +13,18 @@ two recordings of one game                                0 to 0.55
 6 s apart in one recording of a game that moves           0.02 to 0.79
 =======================================================  =============
 
-(A game that stands still is like itself in one recording, too; it takes three sources to be a card.)
+A game that stands still is like itself too, and if nobody else has its skin, boards and menus of it recur like a
+card. So a card must also stand *apart* where it was seen: no more than half of what was seen there under its label
+looks like it, and of the rest few moments share tiles with it (:func:`~.idle.few_related`). Of nine games of 27
+broadcasters, some with skins of their own (chess, falling blocks, dark corridors, rooms; drawn for this), and 18
+designs of cards and talks, there left:
+
+===================================  ==============  ==============
+frames that recurred                 were to leave   leave if apart
+===================================  ==============  ==============
+of the game                          442             2
+of cards and talks                   153             147
+===================================  ==============  ==============
 """
 
 from __future__ import annotations
@@ -28,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harvester.model import TILE_COLS, TILE_ROWS
+from harvester.vision.idle import few_related
 
 #: Reason of a card that recurs at its broadcaster.
 RECURRING = "recurring"
@@ -43,6 +55,8 @@ ALIKE_TILES = 500
 CARD_SOURCES = 3
 #: ... on at least so many days.
 CARD_DAYS = 2
+#: ... and takes at most this share of what was seen of its source under its label: else it is what that is about.
+CARD_SHARE = 0.5
 
 #: Another broadcaster shows the same menu or map if its hash is this near (bits); of two pictures that have
 #: nothing in common 32 bits differ, give or take 4.
@@ -94,8 +108,12 @@ def may_recur(labels: NDArray[np.int64], sources: NDArray[np.int64], days: NDArr
     return "sources" if many else ""
 
 
-def recurring(seen: Sightings, asked: NDArray[np.int64]) -> Iterator[tuple[int, Recurs, NDArray[np.int64]]]:
+def recurring(
+    seen: Sightings, asked: NDArray[np.int64], *, apart: bool = True
+) -> Iterator[tuple[int, Recurs, NDArray[np.int64]]]:
     """Of the sightings numbered ``asked``, those that recur, why, and all that look like them (and themselves).
+
+    ``apart``: only those that stand apart where they were seen.
 
     Exact up to :data:`COMPARED` sightings; of more, a few that look alike may be missed. Each is compared with at
     most that many, so this is linear: some 50 us for each one asked of a hundred sightings, 0.4 ms of any more.
@@ -103,8 +121,28 @@ def recurring(seen: Sightings, asked: NDArray[np.int64]) -> Iterator[tuple[int, 
     near = _Neighbours(seen.thumbnails)
     for number in asked.tolist():
         alike = near.alike(number)
-        if why := may_recur(seen.labels[alike], seen.sources[alike], seen.days[alike]):
+        why = may_recur(seen.labels[alike], seen.sources[alike], seen.days[alike])
+        if why and (not apart or _stands_apart(seen, number)):
             yield number, why, alike
+
+
+def _stands_apart(seen: Sightings, number: int) -> bool:
+    """True if what was seen of the source of that sighting under its label, or under its label at all where the
+    source shows nothing else, looks different and shares little with it."""
+    one, labelled = seen.thumbnails[number], seen.labels == seen.labels[number]
+    here = seen.thumbnails[labelled & (seen.sources == seen.sources[number])]
+    mine = _alike(here, one)
+    if mine.all():
+        everywhere = seen.thumbnails[labelled]
+        return few_related(everywhere[~_alike(everywhere, one)], one)
+    return bool(mine.mean() <= CARD_SHARE) and few_related(here[~mine], one)
+
+
+def _alike(thumbnails: NDArray[np.uint8], one: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of the thumbnails (n, 576) look like ``one``."""
+    same = np.maximum(thumbnails, one) - np.minimum(thumbnails, one) <= TILE_LEVELS
+    alike: NDArray[np.bool_] = np.count_nonzero(same, axis=1) >= ALIKE_TILES
+    return alike
 
 
 class _Neighbours:
@@ -117,10 +155,7 @@ class _Neighbours:
     def alike(self, number: int) -> NDArray[np.int64]:
         """Numbers of the thumbnails that look like number ``number``, itself among them."""
         near = self._near(number)
-        one, others = self._thumbnails[number], self._thumbnails[near]
-        same = np.maximum(others, one) - np.minimum(others, one) <= TILE_LEVELS
-        alike: NDArray[np.int64] = near[np.count_nonzero(same, axis=1) >= ALIKE_TILES]
-        return alike
+        return near[_alike(self._thumbnails[near], self._thumbnails[number])]
 
     def _near(self, number: int) -> NDArray[np.int64]:
         if not self._orders:

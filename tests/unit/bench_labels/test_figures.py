@@ -17,6 +17,7 @@ from labels.figures import (
     junk_by_design,
     kept_of,
     near_duplicates,
+    of_another_game,
     purity,
 )
 from labels.truth import Moment, Shown, Truth, laid_out
@@ -53,6 +54,12 @@ def test_a_share_of_nothing() -> None:
     assert Share(0, 0).document() == {"share": None, "hits": 0, "of": 0, "95%": [0, 1]}
     with pytest.raises(ValueError, match="3 of 2"):
         Share(3, 2)
+
+
+def test_frames_that_show_another_game_are_told_by_source_and_games() -> None:
+    kept = [judged(TWO, at_s=9), judged(ONE), judged(MENU), judged(CARD), judged(TWO, at_s=3)]
+    kept += [judged(TWO, label="2"), judged(ONE, label="2", at_s=5)]
+    assert of_another_game(kept) == {("v", "1", "2"): [3, 9], ("v", "2", "1"): [5]}
 
 
 def test_purity_and_junk() -> None:

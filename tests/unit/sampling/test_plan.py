@@ -90,6 +90,12 @@ def test_targets_stay_inside_the_guard_apart_and_within_the_cap(
         assert targets
 
 
+def test_moments_that_all_lie_early_give_a_target() -> None:
+    sample = Sample(max_per_vod=1, min_spacing_s=1, seed="")
+    assert [target.moment_s for target in targets_of(vod(duration_s=8), [1.0, 2.0], sample)] == [2.0]
+    assert targets_of(vod(duration_s=8), [9.0, 12.0], sample) == ()
+
+
 def test_a_long_vod_is_sampled_over_its_whole_length() -> None:
     sample = Sample(max_per_vod=10, min_spacing_s=4)
     targets = targets_of(vod(duration_s=3600), [10.0 * n for n in range(360)], sample)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 import pytest
@@ -19,11 +19,10 @@ from harvester.sampling.storyboard import (
     Tiles,
     busy,
     cell_means,
-    chosen_moments,
     idle_spans,
     log_detail,
-    varied_order,
 )
+from harvester.sampling.variety import chosen_moments, varied_order
 
 INTERVAL_S = 60.0
 LABEL = Label("chapter", 0.9)
@@ -252,6 +251,26 @@ def test_what_repeats_is_chosen_once_before_it_is_chosen_twice() -> None:
     assert len(still) == 1
 
 
+def test_a_lively_stretch_of_a_calm_vod_gets_three_times_its_share_at_most() -> None:
+    shown = tiles(card(60, seed=1), play(20), card(20, seed=1), interval_s=20.0)
+    found = chosen(shown, 20)
+    lively = [moment_s for moment_s in found if 1200 <= moment_s < 1600]
+    assert len(found) == 20
+    assert 5 <= len(lively) <= 12  # of 20, in a fifth of the time
+    assert min(b - a for a, b in pairwise(sorted(found))) >= 2000 / 60
+
+
+def test_moments_that_are_crowded_come_after_all_others() -> None:
+    shown = tiles(card(4, seed=1), play(4), card(4, seed=1), interval_s=10.0)
+    order = list(varied_order(shown, range(12), first=0, apart_s=20.0))
+    assert sorted(order) == list(range(12))
+    spaced = list(
+        takewhile(lambda place: all(abs(order[place] - other) >= 2 for other in order[:place]), range(12))
+    )
+    assert 4 <= len(spaced) < 8
+    assert list(varied_order(shown, range(12), first=0, apart_s=10.0)) == list(varied_order(shown, range(12), 0))
+
+
 def test_tiles_without_their_moments_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="moments of tiles"):
         Tiles((0.0,), 1.0, np.zeros((2, CELL_ROWS, CELL_COLS, 3), np.int16), np.zeros(1))
@@ -274,3 +293,13 @@ def test_detail_between_tiles_lies_between_theirs_and_is_relative() -> None:
     tiles = Tiles((0.0, 10.0, 20.0), 10.0, cells, np.array([1.0, 3.0, 2.0]))
     found = [tiles.detail_at(moment_s) for moment_s in (-5, 0, 5, 10, 18, 20, 99)]
     assert found == pytest.approx([-1, -1, 0, 1, 0.2, 0, 0])
+
+
+def test_detail_is_interpolated_as_numpy_does() -> None:
+    rng = np.random.default_rng(9)
+    moments_s, details = np.sort(rng.uniform(0, 900, 40)), rng.normal(size=40)
+    cells = np.zeros((40, CELL_ROWS, CELL_COLS, 3), np.int16)
+    tiles = Tiles(tuple(moments_s.tolist()), 20.0, cells, details)
+    asked = [-1.0, 901.0, *moments_s.tolist(), *rng.uniform(-10, 910, 200).tolist()]
+    expected = np.interp(asked, moments_s, details) - details.mean()
+    assert [tiles.detail_at(moment_s) for moment_s in asked] == pytest.approx(expected.tolist(), abs=1e-12)

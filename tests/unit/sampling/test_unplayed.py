@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harvester.model import Label, LabelledSpan, Span
@@ -212,3 +214,27 @@ def test_not_more_is_remembered_than_there_is_room_for() -> None:
     which = found(tiles(talks, play(20)), (TALKS, 0, len(talks)), (GAME, len(talks) + 10, len(talks) + 20))
     assert len(which.scenes) == limits.REMEMBERED
     assert all(isinstance(one, Scene) for one in which.scenes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(5, 24),
+    wide=st.integers(5, 18),
+    stay=st.integers(1, 8),
+    wobble=st.integers(0, 9),
+    seed=st.integers(0, 1000),
+)
+def test_no_steady_window_is_passed_over_unseen(count: int, wide: int, stay: int, wobble: int, seed: int) -> None:
+    """What is looked at closely is chosen by a cheaper look, which may be mistaken to one side only."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(0, 3, count)
+    shown = [picture(seed if kinds[n // stay] else seed + n // stay) for n in range(count)]
+    cells = np.stack(shown)[:, 1:-1, 1:-1].reshape(count, -1, 3).swapaxes(1, 2)
+    cells = np.ascontiguousarray(cells + rng.integers(-wobble, wobble + 1, cells.shape)).astype(np.int16)
+    free = rng.random(cells.shape[2]) < 0.8
+    colours = np.sort(cells[..., free], axis=2)
+    may_be = limits._may_be_steady(cells, colours, free, wide)
+    assert len(may_be) == max(0, count - wide + 1)
+    for start in range(len(may_be)):
+        near = limits._Nearness.of(cells, colours, slice(start, start + wide), free)
+        assert may_be[start] or near is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import numpy as np
 from harvester.config import Sample
 from harvester.model import Category, Chapter, Clip, Label, LabelledSpan, Source, Span, Vod, VodType
 from harvester.sampling.labels import ClipMark, Evidence
+from harvester.sampling.looks import WIDTH, Glance
 from harvester.sampling.plan import Opened, Wish, first_part, plan_visits
 from harvester.sampling.scene import Scene
 from harvester.store.ledger import Ledger
@@ -30,6 +32,8 @@ EVIDENCE = Evidence(
     (Chapter(Span(0, 490), Category(GAME, "Game")), Chapter(Span(490, 500), None)),
     OTHER,
     (ClipMark(Span(1.5, 31.5), OTHER),),
+    idle=(Span(0.0, 12.5),),
+    doubted=(Span(300.0, 490.0),),
 )
 
 
@@ -106,6 +110,17 @@ def test_scenes_are_there_again_as_they_were_found_of_what_was_decided() -> None
         (one.cells.tolist(), one.standing.tolist()) for one in scenes[:2]
     ]
     assert len(list(ledger.scenes_of("9", ledger.newest_seq() - 1))) == 1
+
+
+def test_what_is_remembered_of_a_storyboard_is_there_again() -> None:
+    looks = np.random.default_rng(1).integers(-128, 128, (7, WIDTH)).astype(np.int8)
+    known = Glance(tuple(12.5 * number for number in range(7)), looks)
+    told = evidence_from(evidence_record(replace(EVIDENCE, glance=known))).glance
+    assert told is not None
+    assert (told.moments_s, told.looks.tolist()) == (known.moments_s, looks.tolist())
+    older = json.loads(evidence_record(EVIDENCE))  # of a version that remembered nothing of that
+    del older["glance"], older["doubted"], older["scenes"], older["idle"]
+    assert evidence_from(json.dumps(older)) == replace(EVIDENCE, idle=(), doubted=())
 
 
 def test_clips_of_a_vod_count_by_their_place_in_it() -> None:

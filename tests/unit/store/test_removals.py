@@ -141,6 +141,20 @@ def test_what_a_storyboard_of_the_broadcaster_shows_unplayed_leaves(tmp_path: Pa
     assert without.barrier() == {}
 
 
+def test_a_known_scene_that_the_rest_of_a_vod_goes_on_with_is_a_board_and_stays() -> None:
+    blocks = np.random.default_rng(1).integers(30, 220, (9, 16))
+    boards = []
+    for k in range(6):
+        blocks[2 * (k % 3) + 1 :] = np.random.default_rng(60 + k).integers(30, 220, (8 - 2 * (k % 3), 16))
+        boards.append(measure(gray_picture(np.kron(blocks, np.ones((8, 8))).astype(np.uint8))))
+    for rules, leaves in ((RULES, False), (replace(RULES, apart=False), True)):
+        books = Books(rules=rules)
+        books.show(books.vod(1, "1", "9", scenes=(scene_of(boards[0]),)), picture(20))
+        second = books.vod(2, "1", "9", day=1)
+        first, *_ = [books.show(second, board, k) for k, board in enumerate(boards)]
+        assert books.barrier() == ({first.seq: "idle"} if leaves else {})
+
+
 def test_with_idle_off_and_in_no_game_known_scenes_stay() -> None:
     known_card(off := Books(rules=Rules(Filter(idle="off"), 6)))
     assert off.barrier() == {}
@@ -210,15 +224,44 @@ def test_idle_scenes_stay_if_the_filter_is_off() -> None:
 
 
 def test_what_runs_decided_before_a_filter_existed_is_repeated_without_it(tmp_path: Path) -> None:
-    books = Books(tmp_path / "ledger.sqlite3", rules=replace(RULES, filter=Filter(detail_share=0, idle="off")))
+    books = Books(
+        tmp_path / "ledger.sqlite3", rules=replace(RULES, filter=Filter(detail_share=0, lit_share=1, idle="off"))
+    )
     bare = np.full((90, 160), 60, np.uint8)
     bare[:, 80:] = 70
     break_in_a_game(books)
     assert books.show(books.vod(2, "1", "5"), measure(gray_picture(bare))).verdict == "kept"
+    dots = np.full((90, 160), 16, np.uint8)
+    dots[2::10, 2::10] = 200
+    assert books.show(books.vod(3, "1", "6"), measure(gray_picture(dots))).reason == "black"
     assert books.barrier() == {}
     books.ledger.close()
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
-        database.execute("UPDATE runs SET rules = json_remove(rules, '$.filter.detail_share', '$.filter.idle')")
+        database.execute(
+            "UPDATE runs SET rules = json_remove(rules, '$.filter.detail_share', '$.filter.lit_share',"
+            " '$.filter.idle')"
+        )
+    database.close()
+    assert list(replay(Ledger(tmp_path / "ledger.sqlite3"))) == []
+
+
+def test_what_left_before_cards_had_to_stand_apart_is_repeated_so(tmp_path: Path) -> None:
+    """A game that stands still, in three VODs: nothing of it leaves any more."""
+    books = Books(tmp_path / "ledger.sqlite3", rules=replace(RULES, apart=False))
+    for n in range(3):
+        source = books.vod(n, "1", "9", day=n)
+        for k, rows in enumerate((1, 1, 5, 6)):
+            blocks = np.random.default_rng(1).integers(30, 220, (9, 16))
+            blocks[:rows] = np.random.default_rng(9 + 4 * n + k).integers(30, 220, (rows, 16))
+            board = np.kron(blocks, np.ones((10, 10)))
+            books.show(source, measure(gray_picture(board.astype(np.uint8))), k)
+    barrier = books.ledger.next_barrier()
+    assert barrier is not None
+    assert leaving(books.ledger, barrier, RULES) == {}
+    assert set(books.barrier().values()) == {"recurring"}
+    books.ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
+        database.execute("UPDATE runs SET rules = json_remove(rules, '$.apart')")
     database.close()
     assert list(replay(Ledger(tmp_path / "ledger.sqlite3"))) == []
 

@@ -53,6 +53,32 @@ def test_dark_is_below_the_mean() -> None:
     assert verdict(y).reason == "dark"
 
 
+def lettered(rows: int) -> np.ndarray:
+    """So many lines of characters on black."""
+    y = np.full((360, 640), 16, np.uint8)
+    for row in range(rows):
+        cv2.putText(y, "#....@....#  a door opens", (60, 30 + 24 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 200, 1)
+    return y
+
+
+def test_a_game_of_characters_on_black_is_not_too_dark() -> None:
+    found = verdict(lettered(8))
+    assert found.scores["luma_mean"] < LIMITS.dark_mean and found.scores["lit_share"] > LIMITS.lit_share
+    assert found.kept
+    assert verdict(lettered(8), Filter(lit_share=1)).reason == "dark"
+
+
+def test_a_line_of_text_on_black_is_black() -> None:
+    found = verdict(lettered(1))
+    assert found.reason == "black" and 0 < found.scores["lit_share"] < LIMITS.lit_share
+
+
+def test_a_game_that_fades_to_black_is_lit_nowhere(game_frame: np.ndarray) -> None:
+    faded = 16 + game_frame.mean(axis=2) * 219 / 255 * 0.03
+    found = verdict(faded.round())
+    assert found.reason in ("black", "dark") and found.scores["lit_share"] == 0
+
+
 def test_flat_is_below_the_deviation() -> None:
     assert verdict(chequered(97, 103)).kept is True
     assert verdict(chequered(98, 103)).reason == "flat"

@@ -45,12 +45,19 @@ def animated(phase: int) -> NDArray[np.uint8]:
     return picture
 
 
-def found(*seen: Seen) -> dict[int, str]:
+def board(skin: int, moment: int) -> NDArray[np.uint8]:
+    """A game that stands still: at any two moments a tenth of it at most differs, other skins differ in all of it."""
+    picture = game(1000 + skin)
+    picture[:40] = game(moment)[:40]
+    return picture
+
+
+def found(*seen: Seen, apart: bool = True) -> dict[int, str]:
     columns = [
         np.array(column, np.int64) for column in zip(*((s.label, s.source, s.day) for s in seen), strict=True)
     ]
     sightings = Sightings(*columns, np.array([s.picture for s in seen], np.uint8))
-    return {number: why for number, why, _ in recurring(sightings, np.arange(len(seen)))}
+    return {number: why for number, why, _ in recurring(sightings, np.arange(len(seen)), apart=apart)}
 
 
 def test_a_card_is_in_three_sources_on_two_days() -> None:
@@ -64,6 +71,56 @@ def test_a_card_is_in_three_sources_on_two_days() -> None:
 def test_two_labels_are_enough() -> None:
     assert found(Seen(0, 1, 1, animated(1)), Seen(1, 1, 1, animated(2))) == {0: "labels", 1: "labels"}
     assert found(Seen(0, 1, 1, animated(1)), Seen(1, 1, 1, game(1))) == {}
+
+
+def moved(skin: int, moment: int) -> NDArray[np.uint8]:
+    """The board when three quarters of it have changed."""
+    picture = board(skin, moment)
+    picture[144:] = game(500 + moment)[144:]
+    return picture
+
+
+def test_a_board_that_goes_on_in_every_vod_is_no_card_and_a_card_among_it_is() -> None:
+    boards = [Seen(0, source, source, board(0, 10 * source + k)) for source in range(3) for k in range(3)]
+    later = [Seen(0, source, source, moved(0, 10 * source + k)) for source in range(3) for k in range(4)]
+    cards = [Seen(0, source, source, animated(source)) for source in range(3)]
+    assert found(*boards, *later, apart=False) == dict.fromkeys(range(9), "sources")
+    assert found(*boards, *later) == {}
+    assert found(*boards, *later, *cards) == dict.fromkeys((21, 22, 23), "sources")
+
+
+def test_what_a_source_shows_most_of_the_time_is_no_card() -> None:
+    """... though the few other moments of it are of something else."""
+    boards = [Seen(0, source, source, board(0, 10 * source + k)) for source in range(3) for k in range(4)]
+    others = [Seen(0, source, source, game(10 * source + k)) for source in range(3) for k in range(4)]
+    assert set(found(*boards, *others)) == set(range(12))  # half of the time
+    assert found(*boards, *others[1:4], *others[5:8], *others[9:]) == {}
+
+
+def test_a_board_moves_on_until_it_looks_unlike_itself_and_is_related_all_the_same() -> None:
+    """Of 576 tiles 60 stand throughout, the frame of a game, and some moments of each VOD are alike."""
+    frame = game(2000)[:60]
+
+    def framed(seed: int) -> NDArray[np.uint8]:
+        picture = game(3000 + seed)
+        picture[:60] = frame
+        return picture
+
+    seen = [
+        Seen(0, source, source, framed(k))
+        for source in range(3)
+        for k in (0, *range(10 * source + 1, 10 * source + 6))
+    ]
+    assert set(found(*seen, apart=False)) == {0, 6, 12}
+    assert found(*seen) == {}
+
+
+def test_where_a_source_shows_nothing_else_its_label_is_looked_at() -> None:
+    """Clips of a board, and of a card, each wholly of it."""
+    clips = [Seen(0, source, source, board(0, 10 * source + k)) for source in range(3) for k in range(2)]
+    skins = [Seen(0, 9, 9, picture) for picture in (board(0, 77), *map(game, range(3)))]
+    assert found(*clips, *skins) == dict.fromkeys(range(7), "sources")
+    assert found(*clips, *skins[1:], Seen(0, 8, 8, moved(0, 1)), Seen(0, 7, 7, moved(0, 2))) == {}
 
 
 @pytest.mark.parametrize(("differing", "alike"), [(576 - ALIKE_TILES, True), (577 - ALIKE_TILES, False)])
