@@ -89,6 +89,8 @@ SHORTEST_S = 0.6
 
 #: Searches for a step that leaves a certain state, before there is none.
 SEARCHES = 4
+#: Steps by which a run may take more than the one that was counted: what opens together is committed together.
+MORE_STEPS = 4
 
 TWO = ("--category", "Minetest", "--category", "Hedgewars")
 SIX = (*TWO, "--frames", "6")
@@ -183,7 +185,7 @@ def cut(case: Case, root: Path, kind: str, is_meant: Callable[[Path], bool]) -> 
     two the next one finds.
     """
     for _search in range(SEARCHES):
-        for at in range(len(case.steps[kind]), 0, -1):
+        for at in range(len(case.steps[kind]) + MORE_STEPS, 0, -1):
             case.fresh(root)
             killed = die(
                 case.harvesting, root, kind, at
@@ -199,9 +201,12 @@ def listed(root: Path) -> set[str]:
 
 
 def has_uncommitted(root: Path) -> bool:
-    """A batch is in place and not committed."""
+    """A batch is in place and not committed. An early kill leaves a ledger without tables, and nothing listed."""
+    names = listed(root)
+    if not names:
+        return False
     kept = {row["file_name"] for row in outcomes(root)}
-    return any(name.partition("/")[2] not in kept for name in listed(root))
+    return any(name.partition("/")[2] not in kept for name in names)
 
 
 def has_unlisted(root: Path) -> bool:
