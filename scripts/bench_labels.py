@@ -2,20 +2,21 @@
 """How clean the labels are: of harvester's set, and of one that takes Twitch's listing at its word.
 
     .venv/bin/python scripts/bench_labels.py [--footage INDEX.json] [--half reporting|tuning|all] [--quick]
-                                             [--cache FOLDER] [--json scripts/results/bench_labels.json]
+                                             [--no-gql] [--cache FOLDER] [--json scripts/results/bench_labels.json]
 
 Serves a world whose every second is known (scripts/labels): games of the footage and three drawn ones that stand
-still for long, cards of 14 designs, breaks, talks, overlays, mixed VODs, categories that are changed late or are
-wrong. Harvests it by ``harvester run`` as it is, and naively: Helix's label, equal steps, no filter. Thresholds
-are set on one half of the games and designs (``--half tuning``); the figures that count are of the other.
+still for long, cards of 14 designs, breaks, talks, overlays, mixed VODs, clips, categories that are changed late,
+not at all, or are wrong. Harvests it by ``harvester run`` as it is, and naively: Helix's label, equal steps, no
+filter. ``--no-gql``: without chapters and storyboards. Thresholds are set on one half of the games and designs
+(``--half tuning``); the figures that count are of the other.
 
 Printed with sample sizes and 95 % bounds (Wilson):
 
 - purity: kept frames that show the game they are labelled with; junk: those that show no game;
 - near-duplicates: kept frames within the radius of an earlier one of their label;
-- coverage: kept distinct 30-s bins of true gameplay, of those that could be had: by source as many as it may give,
-  and no more than have a kept frame or hold, outside of the guard bands (min(90 s, 5 %) at the ends of chapters
-  and VODs), a picture farther than the radius from every kept frame;
+- coverage: kept distinct 30-s bins of true gameplay of VODs, of those that could be had: by source as many as it
+  may give, and no more than have a kept frame or hold, outside of the guard bands (min(90 s, 5 %) at the ends of
+  chapters and VODs), a picture farther than the radius from every kept frame;
 - false drops: gameplay dropped for what it shows, of all gameplay judged under its own label; what left again
   counts as dropped;
 - classifier: accuracy on gameplay of broadcasters and footage that nobody harvests, mean of five seeds at equal
@@ -35,7 +36,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ from labels.arms import ArmFailed, Harvested, run_harvester, run_naively
 from labels.classifier import Labelled, accuracies, features_of, features_of_jpegs, mean_with_bounds
 from labels.figures import (
     Goal,
+    Judged,
     Share,
     coverage,
     false_drops,
@@ -55,6 +57,7 @@ from labels.figures import (
     junk_by_design,
     kept_of,
     near_duplicates,
+    of_another_game,
     purity,
 )
 from labels.footage import Footage, read
@@ -64,11 +67,13 @@ from labels.reels import Studio
 from labels.truth import Truth, laid_out
 from labels.world import (
     BROADCASTERS,
+    CLIP_SEGMENTS,
     QUICK_BROADCASTERS,
     SEGMENT_S,
     Half,
     broadcasts_of,
     cast_of,
+    clips_of,
     games_named,
     guards_of,
     halved,
@@ -81,7 +86,7 @@ from harvester.errors import HarvesterError
 from harvester.model import Span
 from harvester.sandbox.footage import PACKAGE_INDEX
 from harvester.sandbox.server import SandboxServer
-from harvester.sandbox.world import Game, World
+from harvester.sandbox.world import GOP_S, Game, World
 
 RESULTS = Path(__file__).parent / "results" / "bench_labels.json"
 SEEDS = 5
@@ -110,6 +115,20 @@ class Stage:
     shared_footage: tuple[str, ...]
 
     @property
+    def vods(self) -> Truth:
+        """The truth without clips: what they show is part of a VOD."""
+        ids = [video.id for video in self.world.videos]
+        return Truth({source_id: self.truth.sources[source_id] for source_id in ids})
+
+    def in_vod(self, frame: Judged) -> Judged:
+        """The same frame; one of a clip where it stands in its VOD."""
+        clip = next((clip for clip in self.world.clips if clip.id == frame.source_id), None)
+        if clip is None or clip.vod_offset_s is None:
+            return frame
+        offset_s = clip.vod_offset_s + frame.offset_s / GOP_S * SEGMENT_S
+        return replace(frame, source_id=clip.video_id, offset_s=offset_s)
+
+    @property
     def names(self) -> dict[str, str]:
         """Names of the games by category id."""
         return {game.id: game.name for game in self.games}
@@ -133,9 +152,14 @@ def staged(index: Path, half: Half, each: int, cache: Path) -> Stage:
         videos.append(video_of(broadcast, [file.path for file in files]))
         shown = [(scene.shown, file.hashes) for scene, file in zip(broadcast.scenes, files, strict=True)]
         truth[broadcast.id] = laid_out(shown, SEGMENT_S)
+    clips = []
+    for clip, number, first in clips_of(broadcasts, videos):
+        clips.append(clip)
+        whole = truth[clip.video_id][number]
+        truth[clip.id] = laid_out([(whole.shown, whole.hashes[first : first + CLIP_SEGMENTS])], GOP_S)
     shared = tuple(name for name in names if name in footage and footage[name].shared)
     guards = {broadcast.id: guards_of(broadcast) for broadcast in broadcasts}
-    return Stage(tuple(games), world_of(games, videos), Truth(truth), guards, studio, shared)
+    return Stage(tuple(games), world_of(games, videos, clips), Truth(truth), guards, studio, shared)
 
 
 def _mark(footage: dict[str, Footage]) -> str:
@@ -147,8 +171,9 @@ def _mark(footage: dict[str, Footage]) -> str:
     return digest.hexdigest()[:16]
 
 
-def harvested(stage: Stage, cache: Path, scratch: Path) -> tuple[Harvested, Harvested, Config]:
-    """Both ways, one after the other, and by which settings. Raises ArmFailed."""
+def harvested(stage: Stage, cache: Path, scratch: Path, *, gql: bool) -> tuple[Harvested, Harvested, Config]:
+    """Both ways, one after the other, and by which settings. ``gql``: whether it is asked for chapters and
+    storyboards. Raises ArmFailed."""
     games = [game.id for game in stage.games]
     server = SandboxServer(stage.world, cache_dir=cache, helix_points=POINTS)
     with server.running():
@@ -156,7 +181,8 @@ def harvested(stage: Stage, cache: Path, scratch: Path) -> tuple[Harvested, Harv
         config.write_text(server.config_toml(), encoding="utf-8")
         settings = load(config, environ={}).config
         began = time.monotonic()
-        ours = run_harvester(config, server.environ, games, scratch / "dataset", stage.truth)
+        environ = server.environ | ({} if gql else {"HARVESTER_DISCOVER_DETAILS": "off"})
+        ours = run_harvester(config, environ, games, scratch / "dataset", stage.truth)
         say(f"harvester: {len(ours.jpegs)} kept of {len(ours.frames)} in {time.monotonic() - began:.0f} s")
         began = time.monotonic()
         naive = run_naively(config, server.environ, games, settings.sample.max_per_vod, stage.truth)
@@ -170,13 +196,19 @@ def harvested(stage: Stage, cache: Path, scratch: Path) -> tuple[Harvested, Harv
 def figures(way: Harvested, stage: Stage, settings: Config) -> dict[str, Any]:
     """All that is told of one way but the classifier."""
     kept, names, radius = kept_of(way.frames), stage.names, settings.dedupe.radius
-    covered = coverage(stage.truth, kept, radius, settings.sample.max_per_vod, stage.guards)
+    covered = coverage(
+        stage.vods, [stage.in_vod(frame) for frame in kept], radius, settings.sample.max_per_vod, stage.guards
+    )
     return {
         "judged": len(way.frames),
         "kept": len(kept),
         "purity": purity(kept).document(),
         "junk": junk(kept).document(),
         "junk_by_design": junk_by_design(kept),
+        "of_another_game": [
+            {"source": source, "label": names[label], "shows": names[game], "at_s": _moments(offsets_s)}
+            for (source, label, game), offsets_s in of_another_game(kept).items()
+        ],
         "near_duplicates": near_duplicates(kept, radius).document(),
         "frames_per_media_mb": round(len(kept) / (way.media_bytes / 1e6), 3) if way.media_bytes else None,
         "coverage": _all(covered).document(),
@@ -189,6 +221,10 @@ def figures(way: Harvested, stage: Stage, settings: Config) -> dict[str, Any]:
         "dropped": _reasons(way),
         "without_a_picture": dict(way.unseen),
     }
+
+
+def _moments(offsets_s: Sequence[float]) -> str:
+    return ", ".join(f"{offset_s:g}" for offset_s in offsets_s)
 
 
 def _all(shares: dict[str, Share]) -> Share:
@@ -287,6 +323,8 @@ def _lines(name: str, told: dict[str, Any]) -> Iterator[str]:
             yield f"  {figure.split('_by')[0]:16}{_share(share)}  {game}"
     for reason, games in told["false_drops_by_reason"].items():
         yield f"  dropped falsely as {reason}: {_counts(games)}"
+    for one in told["of_another_game"] if name == "harvester" else ():
+        yield f"  {one['label']} that shows {one['shows']}: {one['source']} at {one['at_s']} s"
     yield f"  junk kept: {_counts(told['junk_by_design'])}"
     yield f"  dropped: {_counts(told['dropped'])}; without a picture: {_counts(told['without_a_picture'])}"
 
@@ -311,6 +349,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK_BROADCASTERS} broadcaster a game, some 1,000 judged frames"
     )
+    parser.add_argument(
+        "--no-gql", dest="gql", action="store_false", help="neither chapters nor storyboards are asked for"
+    )
     parser.add_argument("--broadcasters", type=int, default=0, help=f"of each game (default: {BROADCASTERS})")
     parser.add_argument("--cache", type=Path, default=cache, help="folder for the videos")
     parser.add_argument("--json", type=Path, default=RESULTS)
@@ -323,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stage = staged(options.footage, options.half, each, options.cache)
         with tempfile.TemporaryDirectory(prefix="harvester-bench-") as scratch:
-            ours, naive, settings = harvested(stage, options.cache, Path(scratch))
+            ours, naive, settings = harvested(stage, options.cache, Path(scratch), gql=options.gql)
     except (ArmFailed, HarvesterError) as failure:
         say(str(failure))
         return 1

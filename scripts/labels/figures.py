@@ -107,6 +107,15 @@ def junk_by_design(kept: Sequence[Judged]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+def of_another_game(kept: Sequence[Judged]) -> dict[tuple[str, str, str], list[float]]:
+    """Where (s) the frames are that show another game than their label, by source, label and game."""
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for frame in kept:
+        if frame.shown.game not in ("", frame.label):
+            found[frame.source_id, frame.label, frame.shown.game].append(frame.offset_s)
+    return {key: sorted(found[key]) for key in sorted(found)}
+
+
 def near_duplicates(kept: Sequence[Judged], radius: int) -> Share:
     """Frames whose hash is within ``radius`` bits of an earlier one's of their label."""
     hits = 0

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -25,7 +25,7 @@ from typing import Literal, TypeVar
 from harvester.model import Span, VodType
 from harvester.sandbox.build import DEFAULT_NOW, EMPTY_GAME
 from harvester.sandbox.footage import FootageFile, Session
-from harvester.sandbox.world import GOP_S, Channel, Chapter, Cutting, Game, Piece, Video, World
+from harvester.sandbox.world import GOP_S, Channel, Chapter, Clip, Cutting, Game, Piece, Video, World
 from labels.cards import CARDS, TALKS, Design
 from labels.drawing import HEIGHT, WIDTH
 from labels.truth import Shown
@@ -43,8 +43,12 @@ BROADCASTERS, QUICK_BROADCASTERS = 4, 1
 LENGTHS = {"idle": (18, 36), "gameplay": (60, 120), "break": (12, 24), "chat": (24, 48), "farewell": (6, 12)}
 #: How late a category is changed (s). A guess, too: one in ten is later than the longest guard.
 LATE_S = (0.0, 100.0)
-#: Who lists a VOD under the wrong game, and who plays another game untold, for five minutes.
+#: Who lists a VOD under the wrong game, and who plays another game untold, for five minutes: in a VOD without
+#: chapters; half as many numbers later in one whose chapters leave it out.
 WRONG_EVERY, UNTOLD_EVERY, UNTOLD_SEGMENTS = 8, 16, 30
+#: Segments of which a clip shows the first two seconds each. One is cut from the middle of a VOD's first game, of
+#: every other VOD.
+CLIP_SEGMENTS, CLIPPED_EVERY = 5, 2
 #: What is left out at both ends of a chapter or VOD: so many seconds, and no more than that share of it.
 GUARD_S, GUARD_SHARE = 90.0, 0.05
 _SEED = "labels"
@@ -62,6 +66,7 @@ class Scene:
     skin: str
     seed: str
     says: str = ""
+    told: bool = field(default=True, repr=False)  # as a chapter, if there are any; it is drawn all the same
 
     @property
     def length_s(self) -> float:
@@ -169,7 +174,10 @@ class _Writer:
         if self._kind == "mixed":
             yield from (self._game(by.own), self._game(by.second))
         elif self._kind == "second":
-            yield from (self._talk(), self._game(by.second), self._rest(), self._game(by.second))
+            yield from (self._talk(), self._game(by.second))
+            if by.number % UNTOLD_EVERY == UNTOLD_EVERY // 2:
+                yield self._untold(by.own)
+            yield from (self._rest(), self._game(by.second))
         elif self._kind == "talk":
             yield from (self._game(by.own), self._talk(), self._game(by.own))
         else:
@@ -183,7 +191,7 @@ class _Writer:
             shown = self._told = by.second
         yield self._game(shown)
         if by.number % UNTOLD_EVERY == 0:
-            yield self._scene(Shown("gameplay", by.second.id), UNTOLD_SEGMENTS)
+            yield self._untold(by.second)
         yield from (self._rest(), self._game(shown))
 
     def _chapters(self, scenes: Sequence[Scene]) -> Iterator[Chapter]:
@@ -193,7 +201,7 @@ class _Writer:
         at_s = 0.0
         for scene in scenes:
             told = scene.shown.game or (EMPTY_GAME.id if scene.shown.kind == "chat" else "")
-            if told and (not names or names[-1][0] != told):
+            if scene.told and told and (not names or names[-1][0] != told):
                 late_s = self._rng.uniform(*LATE_S) if names else 0.0
                 names.append((told, at_s + late_s if names else 0.0))
             at_s += scene.length_s
@@ -202,6 +210,9 @@ class _Writer:
 
     def _game(self, game: Game) -> Scene:
         return self._scene(Shown("gameplay", game.id), self._rng.randint(*LENGTHS["gameplay"]))
+
+    def _untold(self, game: Game) -> Scene:
+        return replace(self._scene(Shown("gameplay", game.id), UNTOLD_SEGMENTS), told=False)
 
     def _card(self, length: str, says: str) -> Scene:
         return self._scene(Shown("idle", design=self._by.card.name), self._rng.randint(*LENGTHS[length]), says)
@@ -248,6 +259,30 @@ def video_of(broadcast: Broadcast, files: Sequence[Path]) -> Video:
     )
 
 
+def clips_of(broadcasts: Sequence[Broadcast], videos: Sequence[Video]) -> Iterator[tuple[Clip, int, int]]:
+    """Clips of some VODs; of which scene (number) each is, and from which of its segments on."""
+    for broadcast, video in list(zip(broadcasts, videos, strict=True))[::CLIPPED_EVERY]:
+        number, scene = next((n, scene) for n, scene in enumerate(broadcast.scenes) if scene.shown.game)
+        first = scene.segments // 2
+        start_s = sum(before.length_s for before in broadcast.scenes[:number]) + first * SEGMENT_S
+        clip = Clip(
+            id=f"Clip{broadcast.id}-labels",
+            channel=broadcast.by.channel,
+            game=broadcast.by.second if scene.shown.game == broadcast.by.second.id else broadcast.by.own,
+            piece=video.pieces[number],
+            start_s=first * GOP_S,
+            duration_s=CLIP_SEGMENTS * GOP_S,
+            title="benchmark",
+            created_at=video.created_at + timedelta(seconds=start_s),
+            language="en",
+            views=10,
+            creator=broadcast.by.channel,
+            video_id=broadcast.id,
+            vod_offset_s=int(start_s),
+        )
+        yield clip, number, first
+
+
 def guards_of(broadcast: Broadcast) -> tuple[Span, ...]:
     """The guard bands of a VOD, where a label is not to be trusted: at both ends of each chapter that Twitch
     tells, and of a VOD without chapters."""
@@ -259,7 +294,7 @@ def guards_of(broadcast: Broadcast) -> tuple[Span, ...]:
     return tuple(bands)
 
 
-def world_of(games: Sequence[Game], videos: Sequence[Video]) -> World:
+def world_of(games: Sequence[Game], videos: Sequence[Video], clips: Sequence[Clip] = ()) -> World:
     """All of it."""
     channels = tuple(dict.fromkeys(video.channel for video in videos))
-    return World(_SEED, DEFAULT_NOW, (*games, EMPTY_GAME), channels, tuple(videos), ())
+    return World(_SEED, DEFAULT_NOW, (*games, EMPTY_GAME), channels, tuple(videos), tuple(clips))
