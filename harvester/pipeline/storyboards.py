@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
 from harvester.errors import FetchError, MediaError, TryAgainLater
-from harvester.fetch.storyboard import Preview, fetch_sheet, fetch_storyboards
+from harvester.fetch.storyboard import cut_sheet, fetch_sheet, fetch_storyboards
 from harvester.media.storyboard import Storyboard
 from harvester.model import Span, Target, VideoDetails, Vod
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, WORTH_S, Tiles, cell_means, log_detail
@@ -62,9 +61,9 @@ class Storyboards:
             if board is None:
                 return None
             sheets = [await fetch_sheet(self._transport, board, number) for number in range(len(board.sheets))]
+            return await asyncio.to_thread(_reduced, sheets, board)
         except (FetchError, MediaError, TryAgainLater):  # an outage ends what needs storyboards, and nothing does
             return None
-        return await asyncio.to_thread(_reduced, list(chain.from_iterable(sheets)), board.interval_s)
 
     def skip(self, vod: Vod, targets: Mapping[int, Target], idle: Sequence[Span]) -> None:
         """Count those of the targets that would be placed without a storyboard which lie in idle spans."""
@@ -87,7 +86,13 @@ def _smallest(boards: Sequence[Storyboard]) -> Storyboard | None:
     return min(usable, key=lambda board: (len(board.sheets), board.cell_width * board.cell_height), default=None)
 
 
-def _reduced(previews: Sequence[Preview], interval_s: float) -> Tiles:
-    cells = np.stack([cell_means(preview.image) for preview in previews])
-    details = np.array([log_detail(preview.image) for preview in previews])
-    return Tiles(tuple(preview.time_s for preview in previews), interval_s, cells, details)
+def _reduced(sheets: Sequence[bytes], board: Storyboard) -> Tiles:
+    """What the sheets show. One is decoded at a time: a picture is 50 to 100 times as large as what is kept of it.
+    Raises :class:`MediaError`."""
+    times, cells, details = [], [], []
+    for number, data in enumerate(sheets):
+        for preview in cut_sheet(data, board, number):
+            times.append(preview.time_s)
+            cells.append(cell_means(preview.image))
+            details.append(log_detail(preview.image))
+    return Tiles(tuple(times), board.interval_s, np.stack(cells), np.array(details))

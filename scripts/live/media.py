@@ -11,7 +11,7 @@ import av
 
 from harvester.decode import open_decoder
 from harvester.errors import MediaError
-from harvester.fetch.storyboard import fetch_sheet, fetch_storyboards
+from harvester.fetch.storyboard import cut_sheet, fetch_sheet, fetch_storyboards
 from harvester.model import AccessUnit, ByteRange, Rendition, Segment
 from harvester.stats import RequestKind
 from harvester.transport import Response, Transport
@@ -208,7 +208,7 @@ async def storyboards(scene: Scene) -> Finding:
     if not boards:
         return Finding(Answer.FAILS, "its file lists none")
     await scene.turn()
-    cells = await fetch_sheet(scene.outside.transport, boards[0], 0)
+    cells = cut_sheet(await fetch_sheet(scene.outside.transport, boards[0], 0), boards[0], 0)
     lines = tuple(
         f"{b.cell_width}x{b.cell_height}, {b.columns} x {b.rows} a sheet, sheets {len(b.sheets)}, "
         f"cells {b.count}, every {b.interval_s:g} s"

@@ -35,7 +35,8 @@ A, B = sheet(0, 6), sheet(6, 1)
 def test_every_cell_lies_where_the_arithmetic_says(in_world: Callable[..., Any]) -> None:
     async def scenario(here: World) -> list[tuple[float, int]]:
         (board,) = await fetch_storyboards(here.transport, here.server.url("s/1-info.json"))
-        found = [cell for number in range(2) for cell in await fetch_sheet(here.transport, board, number)]
+        sheets = [await fetch_sheet(here.transport, board, number) for number in range(2)]
+        found = [cell for number, data in enumerate(sheets) for cell in cut_sheet(data, board, number)]
         assert all(cell.image.shape == (16, 32, 3) and cell.image.dtype == np.uint8 for cell in found)
         assert all(int(cell.image.max()) - int(cell.image.min()) <= 4 for cell in found)
         assert here.traffic.requests == {RequestKind.STORYBOARD: 3}

@@ -15,7 +15,7 @@ import pytest
 
 from harvester.config import Endpoints, Fetch
 from harvester.errors import FetchError
-from harvester.fetch.storyboard import fetch_sheet, fetch_storyboards
+from harvester.fetch.storyboard import cut_sheet, fetch_sheet, fetch_storyboards
 from harvester.model import Category, VideoDetails
 from harvester.sandbox import SandboxServer
 from harvester.sandbox.build import world_from_index
@@ -108,7 +108,8 @@ def test_each_cell_is_the_picture_that_plays_at_its_time(server: SandboxServer) 
         told = await details.of_vod(video.id)
         boards = await fetch_storyboards(transport, told.storyboard_url)
         assert [(board.cell_width, board.cell_height) for board in boards] == [(220, 124), (160, 90)]
-        return [[(c.time_s, c.image[:, :, 1].mean()) for c in await fetch_sheet(transport, b, 0)] for b in boards]
+        sheets = [(board, await fetch_sheet(transport, board, 0)) for board in boards]
+        return [[(c.time_s, c.image[:, :, 1].mean()) for c in cut_sheet(data, b, 0)] for b, data in sheets]
 
     for cells in asked(server, question):
         assert [time_s for time_s, _ in cells] == list(range(0, SECONDS, 2))
