@@ -88,7 +88,7 @@ class SegmentReader:
                 await front.grow(self._next_length(segment, len(front), misses, shortage.total_bytes))
             else:
                 if unit.head_bytes:
-                    self._sizes.learn(segment.start_s, unit.head_bytes)
+                    self._sizes.learn(segment.start_s, unit.head_bytes, len(front))
                 return unit
 
     async def _open(self, segment: Segment) -> Front:

@@ -83,8 +83,8 @@ class SourceHeads:
             return math.ceil(held * _GROWTH**2) + SMALLEST_ASK
         return max(self._order(sizes[larger], weights[larger]), held + SMALLEST_ASK)
 
-    def learn(self, moment_s: float, size: int) -> None:
-        """The head of the segment at ``moment_s`` turned out to be ``size`` bytes long."""
+    def learn(self, moment_s: float, size: int, asked: int) -> None:
+        """The head of the segment at ``moment_s`` turned out to be ``size`` bytes long; ``asked`` were fetched."""
         value, detail = math.log(max(size, 1) / self._pixels), self._detail(moment_s)
         count = self.count
         if count and self._detail_at:
@@ -92,7 +92,8 @@ class SourceHeads:
         self._remember(moment_s, value, detail)
         slope = self._run.slope if self._detail_at else 0.0  # as in _levels, in sums
         before, after = self._mean, (self._value_sum - slope * self._detail_sum) / self.count
-        self._run.learn(self._kind, size, before, after, value - slope * detail - (before or 0.0))
+        self._run.pay(asked, size)
+        self._run.learn(self._kind, before, after, value - slope * detail - (before or 0.0))
         self._mean = after
 
     def _remember(self, moment_s: float, value: float, detail: float) -> None:

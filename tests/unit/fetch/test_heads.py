@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.fetch.heads import MISSES, HeadSizes
+from harvester.fetch.heads import MISSES, SPENT, HeadSizes
 from harvester.fetch.indexes import IndexSizes
 from harvester.fetch.segments import HEADS_IN_FLIGHT
 from harvester.fetch.source_heads import REMEMBERED, SMALLEST_ASK, SourceHeads
@@ -98,7 +98,7 @@ def mixed_world(seed: int, first: int) -> tuple[int, float, int, int]:
         while len(waiting) >= min(HEADS_IN_FLIGHT, 1 + source.count // 2):
             source.learn(*waiting.pop(0))
         held, asked = fetch(source, moment_s, size)
-        waiting.append((moment_s, size))
+        waiting.append((moment_s, size, held))
         if count[0] >= first:
             sent, units = sent + held, units + size * UNIT_SHARE
             requests, targets = requests + asked, targets + 1
@@ -119,25 +119,41 @@ def test_bytes_and_requests_of_a_mixed_world_stay_in_their_bounds(first, most_by
     assert requests / targets <= most_requests
 
 
-@pytest.mark.parametrize("sigma", [0.1, 0.2, 0.3])
+@pytest.mark.parametrize("sigma", [0.2, 0.3])
 def test_misses_settle_at_their_share_however_much_heads_vary(sigma):
     rng, run, asks, heads = random.Random(5), HeadSizes(), 0, 0
     for number in range(60):
         source = run.source(P720)
         for i in range(30):
             size = int(60_000 * math.exp(rng.gauss(0, sigma)))
-            asked = fetch(source, 10.0 * i, size)[1]
-            source.learn(10.0 * i, size)
+            held, asked = fetch(source, 10.0 * i, size)
+            source.learn(10.0 * i, size, held)
             if number >= 10 and i:
                 asks, heads = asks + asked, heads + 1
     assert asks / heads == pytest.approx(1 + MISSES, abs=0.025)
 
 
+def test_bytes_to_spare_are_spent_on_requests():
+    """Of heads that vary by a tenth 5.2 % would miss at 1.22 bytes a byte; 3.2 % do at 1.25."""
+    rng, run, sent, needed, asks, heads = random.Random(5), HeadSizes(), 0, 0, 0, 0
+    for _ in range(60):
+        source, level = run.source(P720), 60_000 * math.exp(rng.gauss(0, 0.4))
+        for i in range(30):
+            size = int(level * math.exp(rng.gauss(0, 0.1)))
+            held, asked = fetch(source, 10.0 * i, size)
+            source.learn(10.0 * i, size, held)
+            if i:
+                sent, needed, asks, heads = sent + held, needed + size, asks + asked, heads + 1
+    assert asks / heads < 1.042
+    assert sent / needed < SPENT
+
+
 def test_even_heads_are_asked_for_tightly():
     source = HeadSizes().source(P720)
     for i in range(12):
-        held, requests = fetch(source, 10.0 * i, 80_000 + 500 * (i % 3))
-        source.learn(10.0 * i, 80_000 + 500 * (i % 3))
+        size = 80_000 + 500 * (i % 3)
+        held, requests = fetch(source, 10.0 * i, size)
+        source.learn(10.0 * i, size, held)
     assert requests == 1
     assert held < 1.25 * 80_000
 
@@ -148,7 +164,7 @@ def test_a_new_source_starts_from_what_others_of_its_kind_needed():
     for _ in range(6):
         other = run.source(P720)
         for i in range(8):
-            other.learn(10.0 * i, 20_000)
+            other.learn(10.0 * i, 20_000, 20_000)
     assert run.source(P720).first_ask(0) < before / 1.5
     larger = replace(P720, width=1920, height=1080)
     assert 1.5 < run.source(larger).first_ask(0) / run.source(P720).first_ask(0) < 4
@@ -161,9 +177,9 @@ def test_of_forgotten_heads_nothing_stays(detail):
     source = run.source(P720)
     source.foresee(lambda _moment_s: detail)
     for i in range(5 * REMEMBERED + 7):
-        source.learn(0.3 * i, 400_000)
+        source.learn(0.3 * i, 400_000, 400_000)
     for i in range(REMEMBERED):
-        source.learn(0.3 * i, 40_000)
+        source.learn(0.3 * i, 40_000, 40_000)
     assert source.count == REMEMBERED
     assert 30_000 < source.first_ask(5.0) < 60_000
     kind, mean = (720, False, "avc1"), math.log(40_000 / (1280 * 720)) - run.slope * detail
@@ -173,8 +189,8 @@ def test_of_forgotten_heads_nothing_stays(detail):
 def test_near_heads_count_more_than_far_ones():
     source = HeadSizes().source(P720)
     for i in range(8):
-        source.learn(2.0 * i, 30_000)
-        source.learn(600 + 2.0 * i, 120_000)
+        source.learn(2.0 * i, 30_000, 30_000)
+        source.learn(600 + 2.0 * i, 120_000, 120_000)
     assert source.first_ask(7.0) < source.first_ask(607.0)
     assert source.first_ask(607.0) > 120_000
 
@@ -204,7 +220,7 @@ def costs(sources: list[list[tuple[float, float, int]]], *, foreseen: bool) -> t
                 ask, tries = source.next_ask(moment_s, ask), tries + 1
             if source.count:
                 asked, needed, requests, heads = asked + ask, needed + size, requests + tries, heads + 1
-            source.learn(moment_s, size)
+            source.learn(moment_s, size, ask)
             assert first >= SMALLEST_ASK
     return asked / needed, requests / heads
 
@@ -228,7 +244,7 @@ def test_detail_that_is_told_too_late_is_not_believed():
     run = HeadSizes()
     early, late = run.source(P720), run.source(P720)
     for source in (early, late):
-        source.learn(0.0, 40_000)
+        source.learn(0.0, 40_000, 40_000)
     late.foresee(lambda _: 5.0)
     assert late.first_ask(60.0) == early.first_ask(60.0)
 
@@ -237,9 +253,9 @@ def test_after_a_miss_in_a_black_start_the_next_ask_reaches_a_usual_picture():
     run = HeadSizes()
     other = run.source(P720)
     for i in range(10):
-        other.learn(10.0 * i, 80_000)
+        other.learn(10.0 * i, 80_000, 80_000)
     source = run.source(P720)
-    source.learn(0.0, 1300)
+    source.learn(0.0, 1300, 1300)
     assert fetch(source, 10.0, 80_000)[1] <= 4
 
 
@@ -257,7 +273,7 @@ moments = st.floats(0, 2e5)
 def test_asks_are_positive_finite_and_grow(seen, moment_s, held):
     source = HeadSizes().source(P720)
     for when, size in seen:
-        source.learn(when, size)
+        source.learn(when, size, size)
     assert SMALLEST_ASK <= source.first_ask(moment_s) < 1 << 28
     assert held + SMALLEST_ASK <= source.next_ask(moment_s, held) < 1 << 28
 
