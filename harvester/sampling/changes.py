@@ -34,6 +34,7 @@ of eight games were doubted; where the last ten minutes truly showed the other g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -61,6 +62,14 @@ def with_doubts(evidence: Evidence, tiles: Tiles, extent: Extent) -> Evidence:
     glance = Glance(tiles.moments_s, looks_of(tiles.cells))
     stretches = chapter_stretches(evidence.chapters or (), extent)
     return replace(evidence, doubted=doubted(glance, stretches), glance=glance)
+
+
+def is_contradicted(evidence: Evidence, moment_s: float, category_id: str) -> bool:
+    """True if a moment of a VOD is doubted to be of the category that its chapter tells: that one."""
+    if not any(moment_s in span for span in evidence.doubted):
+        return False
+    told = chapter_stretches(evidence.chapters or (), Extent(math.inf, ended=True))
+    return any(moment_s in span and its_id == category_id for span, its_id in told)
 
 
 def doubted(glance: Glance, stretches: Sequence[tuple[Span, str]]) -> tuple[Span, ...]:

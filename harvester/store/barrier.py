@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harvester.sampling.categories import NON_GAMES
+from harvester.sampling.changes import is_contradicted
+from harvester.sampling.labels import Evidence
 from harvester.sampling.scene import Scene
 from harvester.sampling.untold import OTHER_GAME, Board, untold
 from harvester.store.ledger import Ledger
-from harvester.store.sightings import Barrier
+from harvester.store.sightings import Barrier, Sighting
 from harvester.vision.fold import Rules
 from harvester.vision.idle import IDLE, Moments, few_related, idle, may_be_idle
 from harvester.vision.known import exceptions, shows
@@ -51,7 +53,9 @@ def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
         if rules.filter.idle == "on":
             found |= dict.fromkeys(shown.idle(), IDLE)
             found |= dict.fromkeys(shown.unplayed(), IDLE)
+            found |= dict.fromkeys(shown.passed_over() if rules.placed else (), IDLE)
         found |= dict.fromkeys(shown.untold(), OTHER_GAME)
+        found |= dict.fromkeys(shown.contradicted() if rules.placed else (), OTHER_GAME)
         found |= dict.fromkeys(shown.cards(), RECURRING)
     return found
 
@@ -107,7 +111,7 @@ class _Shown:
         asked = [number for number in self._asked.tolist() if self._seen[number].category_id not in NON_GAMES]
         if not asked:
             return
-        for scene in self._ledger.scenes_of(self._broadcaster_id, self._barrier.through):
+        for scene in (scene for _, evidence in self._evidence for scene in evidence.scenes):
             alike = np.flatnonzero(_shows(scene, self._thumbnails))
             by_label: dict[str, list[int]] = {}
             for number in np.intersect1d(exceptions(alike, self._sources), asked).tolist():
@@ -117,6 +121,28 @@ class _Shown:
             for label, numbers in by_label.items():
                 if not self._is_played_elsewhere(scene, label, alike):
                     yield from (self._seen[number].seq for number in numbers)
+
+    def passed_over(self) -> Iterator[int]:
+        """Kept frames of clips that are cut from where the storyboard of their VOD shows no play. Of the VOD
+        itself nothing was asked for there."""
+        for one, vod_s, evidence in self._clipped():
+            if any(vod_s in span for span in evidence.idle):
+                yield one.seq
+
+    def contradicted(self) -> Iterator[int]:
+        """Kept frames of clips that are cut from where the storyboard of their VOD contradicts what is told."""
+        for one, vod_s, evidence in self._clipped():
+            if is_contradicted(evidence, vod_s, one.category_id):
+                yield one.seq
+
+    def _clipped(self) -> Iterator[tuple[Sighting, float, Evidence]]:
+        """Kept sightings in clips whose place in their VOD is known (s), each with what is known of that VOD."""
+        by_vod: dict[str, list[Evidence]] = {}
+        for source_id, evidence in self._evidence:
+            by_vod.setdefault(source_id, []).append(evidence)
+        for one in (self._seen[number] for number in self._asked.tolist()):
+            if one.offset_s is None and one.vod_s is not None:
+                yield from ((one, one.vod_s, evidence) for evidence in by_vod.get(one.source, ()))
 
     def _goes_on(self, number: int, alike: NDArray[np.int64]) -> bool:
         """True if what else was seen of its source under its label, but for the moments ``alike``, shares tiles
@@ -131,7 +157,7 @@ class _Shown:
     def untold(self) -> Iterator[int]:
         """Kept frames of stretches that show another of the broadcaster's categories, as storyboards tell."""
         boards: dict[str, Board] = {}
-        for source_id, evidence in self._ledger.evidence_seen(self._broadcaster_id, self._barrier.through):
+        for source_id, evidence in self._evidence:
             known = boards.get(source_id)  # under another category, or of an earlier part
             board = Board.of(source_id, evidence)
             if board is not None and (known is None or board.tells_more(known)):
@@ -139,7 +165,7 @@ class _Shown:
         for found in untold(list(boards.values())):
             for one in (self._seen[number] for number in self._asked.tolist()):
                 is_told = (one.source, one.category_id) == (found.source_id, found.told)
-                if is_told and one.offset_s is not None and one.offset_s in found.span:
+                if is_told and one.vod_s is not None and one.vod_s in found.span:
                     yield one.seq
 
     def _is_played_elsewhere(self, scene: Scene, label: str, alike: NDArray[np.int64]) -> bool:
@@ -169,6 +195,11 @@ class _Shown:
             through = self._barrier.through
             self._others[label] = self._ledger.hashes_elsewhere(same, self._broadcaster_id, through)
         return self._others[label]
+
+    @cached_property
+    def _evidence(self) -> list[tuple[str, Evidence]]:
+        """What the broadcaster's VODs (ids) were labelled by."""
+        return list(self._ledger.evidence_seen(self._broadcaster_id, self._barrier.through))
 
     @cached_property
     def _thumbnails(self) -> NDArray[np.uint8]:

@@ -11,7 +11,6 @@ from typing import Any
 from harvester.model import Clip, Label, LabelledSpan, LabelSource, Source, SourceKind, Span, Vod
 from harvester.sampling.labels import ClipMark, Evidence, confidence
 from harvester.sampling.plan import Opened, Part
-from harvester.sampling.scene import Scene
 from harvester.store.database import Database
 from harvester.store.records import evidence_from, evidence_record, labels_from, labels_record, source_from
 
@@ -106,11 +105,6 @@ class Parts:
             vod.id,
         )
         return None if record is None else replace(evidence_from(record), listed=None)
-
-    def scenes_of(self, broadcaster_id: str, through: int) -> Iterator[Scene]:
-        """What the broadcaster's VODs show while nobody plays: see :meth:`evidence_seen`."""
-        for _, evidence in self.evidence_seen(broadcaster_id, through):
-            yield from evidence.scenes
 
     def evidence_seen(self, broadcaster_id: str, through: int) -> Iterator[tuple[str, Evidence]]:
         """Of the broadcaster's VODs (ids) what they were labelled by, in no order that depends on when they were

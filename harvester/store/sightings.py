@@ -43,7 +43,7 @@ class Barrier:
 class Sighting(NamedTuple):
     """A measured picture of a broadcaster. ``source``: what was streamed at once, a clip's VOD if known; ``day``:
     when that was made (UTC date, "" if unknown); ``phash``: signed; ``offset_s``: from the start of the VOD, None
-    in a clip."""
+    in a clip; ``vod_s``: the same, also in a clip whose place in its VOD is told (to a second)."""
 
     seq: int
     kept: bool
@@ -52,6 +52,7 @@ class Sighting(NamedTuple):
     day: str
     phash: int
     offset_s: float | None
+    vod_s: float | None
 
 
 class Sightings(Passes):
@@ -86,7 +87,8 @@ class Sightings(Passes):
         """All sightings of a broadcaster, in an order that does not depend on when they were decided."""
         rows = self._database.rows(
             "SELECT o.seq, o.verdict = 'kept', o.category_id, coalesce(json_extract(s.record, '$.video_id'),"
-            f" o.source_id), {DAY}, o.phash, CASE o.kind WHEN 'vod' THEN o.offset_s END"
+            f" o.source_id), {DAY}, o.phash, CASE o.kind WHEN 'vod' THEN o.offset_s END,"
+            " o.offset_s + CASE o.kind WHEN 'vod' THEN 0 ELSE json_extract(s.record, '$.vod_offset_s') END"
             f" FROM outcomes o LEFT JOIN {WITH_SOURCE} WHERE o.broadcaster_id = ? AND o.phash IS NOT NULL"
             " AND o.measurement IS NOT NULL AND o.seq <= ?"
             " ORDER BY o.category_id, o.kind, o.source_id, o.k, o.offset_s",

@@ -54,6 +54,7 @@ def rules_record(rules: Rules) -> dict[str, Any]:
         "even_share": rules.caps.even_share,
         "min_broadcasters": rules.caps.min_broadcasters,
         "apart": rules.apart,
+        "placed": rules.placed,
     }
 
 
@@ -211,7 +212,8 @@ def _rules(record: dict[str, Any]) -> Rules:
     """The rules that :func:`rules_record` wrote; earlier versions knew fewer filters and caps."""
     kinds = ("max_per_broadcaster", "max_per_day", "even_share", "min_broadcasters")
     caps = Caps(*(record.get(kind, 0) for kind in kinds))
-    return Rules(Filter(**(BEFORE | record["filter"])), record["radius"], caps, record.get("apart", False))
+    later = {name: record.get(name, False) for name in ("apart", "placed")}
+    return Rules(Filter(**(BEFORE | record["filter"])), record["radius"], caps, **later)
 
 
 def _empty_fold() -> CategoryFold:

@@ -31,13 +31,17 @@ UNSEEN = frozenset({KNOWN_MOMENT, LOW_CONFIDENCE, DENIED, NOT_ALLOWED, FORGOTTEN
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the fold and the barrier decide by. ``radius``: of near-duplicates (bits). ``apart``: what recurs
-    or is idle leaves only if it stands apart where it was seen; runs of earlier versions let it go without."""
+    """What the fold and the barrier decide by. ``radius``: of near-duplicates (bits).
+
+    Runs of earlier versions did not ask: ``apart``: what recurs or is idle leaves only if it stands apart where it
+    was seen; ``placed``: what a clip shows leaves if the storyboard of its VOD shows no play there, or other play.
+    """
 
     filter: Filter
     radius: int
     caps: Caps = NO_CAPS
     apart: bool = True
+    placed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,8 @@ LATE_S = (0.0, 100.0)
 #: Who lists a VOD under the wrong game, and who plays another game untold, for five minutes: in a VOD without
 #: chapters; half as many numbers later in one whose chapters leave it out.
 WRONG_EVERY, UNTOLD_EVERY, UNTOLD_SEGMENTS = 8, 16, 30
-#: Segments of which a clip shows the first two seconds each. One is cut from the middle of a VOD's first game, of
-#: every other VOD.
+#: Segments of which a clip shows the first two seconds each. Of every other VOD one is cut from the middle of its
+#: first game, and one from the middle of its break or talk.
 CLIP_SEGMENTS, CLIPPED_EVERY = 5, 2
 #: What is left out at both ends of a chapter or VOD: so many seconds, and no more than that share of it.
 GUARD_S, GUARD_SHARE = 90.0, 0.05
@@ -262,25 +262,35 @@ def video_of(broadcast: Broadcast, files: Sequence[Path]) -> Video:
 def clips_of(broadcasts: Sequence[Broadcast], videos: Sequence[Video]) -> Iterator[tuple[Clip, int, int]]:
     """Clips of some VODs; of which scene (number) each is, and from which of its segments on."""
     for broadcast, video in list(zip(broadcasts, videos, strict=True))[::CLIPPED_EVERY]:
-        number, scene = next((n, scene) for n, scene in enumerate(broadcast.scenes) if scene.shown.game)
-        first = scene.segments // 2
-        start_s = sum(before.length_s for before in broadcast.scenes[:number]) + first * SEGMENT_S
-        clip = Clip(
-            id=f"Clip{broadcast.id}-labels",
-            channel=broadcast.by.channel,
-            game=broadcast.by.second if scene.shown.game == broadcast.by.second.id else broadcast.by.own,
-            piece=video.pieces[number],
-            start_s=first * GOP_S,
-            duration_s=CLIP_SEGMENTS * GOP_S,
-            title="benchmark",
-            created_at=video.created_at + timedelta(seconds=start_s),
-            language="en",
-            views=10,
-            creator=broadcast.by.channel,
-            video_id=broadcast.id,
-            vod_offset_s=int(start_s),
-        )
-        yield clip, number, first
+        kinds = [scene.shown.kind for scene in broadcast.scenes]
+        played = kinds.index("gameplay")
+        yield _clip(broadcast, video, played)
+        yield from (_clip(broadcast, video, n) for n, kind in enumerate(kinds) if kind in ("break", "chat"))
+
+
+def _clip(broadcast: Broadcast, video: Video, number: int) -> tuple[Clip, int, int]:
+    """From the middle of a scene; its category is what the VOD is told to show, in a game the game."""
+    scene, by = broadcast.scenes[number], broadcast.by
+    first = scene.segments // 2
+    start_s = sum(before.length_s for before in broadcast.scenes[:number]) + first * SEGMENT_S
+    told = broadcast.told or broadcast.listed
+    played = {game.id: game for game in (by.own, by.second)}.get(scene.shown.game, told)
+    clip = Clip(
+        id=f"Clip{broadcast.id}-{scene.shown.kind}",
+        channel=by.channel,
+        game=played,
+        piece=video.pieces[number],
+        start_s=first * GOP_S,
+        duration_s=CLIP_SEGMENTS * GOP_S,
+        title="benchmark",
+        created_at=video.created_at + timedelta(seconds=start_s),
+        language="en",
+        views=10,
+        creator=by.channel,
+        video_id=broadcast.id,
+        vod_offset_s=int(start_s),
+    )
+    return clip, number, first
 
 
 def guards_of(broadcast: Broadcast) -> tuple[Span, ...]:

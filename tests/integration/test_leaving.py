@@ -186,8 +186,8 @@ def test_a_break_in_the_middle_that_moves_is_not_even_fetched(
     assert first["storyboards"]["skipped"] > 10
     assert (len(rows), second["planned"]) == (first["kept"], 0)
     with closing(Ledger(out / ".harvester" / LEDGER_FILE, readonly=True)) as ledger:
-        (known,) = ledger.scenes_of(vod.channel.id, ledger.newest_seq())
-    assert known.standing.mean() > 0.6  # what stood is looked for in the channel's other VODs
+        ((_, evidence),) = ledger.evidence_seen(vod.channel.id, ledger.newest_seq())
+    assert evidence.scenes[0].standing.mean() > 0.6  # what stood is looked for in the channel's other VODs
 
 
 def test_with_idle_off_a_break_stays_and_verify_tells_what_other_thresholds_would_change(

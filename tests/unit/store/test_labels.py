@@ -102,14 +102,14 @@ def test_scenes_are_there_again_as_they_were_found_of_what_was_decided() -> None
     for number, who in ((1, "9"), (2, "9"), (3, "8")):
         evidence = replace(EVIDENCE, scenes=(scenes[number - 1],))
         open_(ledger, vod(number, broadcaster=who), evidence=evidence)
-    assert list(ledger.scenes_of("9", 99)) == []  # nothing was decided yet
+    assert list(ledger.evidence_seen("9", 99)) == []  # nothing was decided yet
     for number, who in ((1, "9"), (3, "8"), (2, "9")):
         decided(ledger, passes[number], vod(number, broadcaster=who), reason="duplicate", phash=number)
-    told = list(ledger.scenes_of("9", ledger.newest_seq()))
+    told = [one for _, evidence in ledger.evidence_seen("9", ledger.newest_seq()) for one in evidence.scenes]
     assert [(one.cells.tolist(), one.standing.tolist()) for one in told] == [
         (one.cells.tolist(), one.standing.tolist()) for one in scenes[:2]
     ]
-    assert len(list(ledger.scenes_of("9", ledger.newest_seq() - 1))) == 1
+    assert len(list(ledger.evidence_seen("9", ledger.newest_seq() - 1))) == 1
 
 
 def test_what_is_remembered_of_a_storyboard_is_there_again() -> None:

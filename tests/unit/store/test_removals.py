@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 
 from harvester.config import Filter, Sample
-from harvester.model import Clip, Label, LabelledSpan, Measurement, Rank, Source, Span, Vod, VodType
+from harvester.model import (
+    Category,
+    Chapter,
+    Clip,
+    Label,
+    LabelledSpan,
+    Measurement,
+    Rank,
+    Source,
+    Span,
+    Vod,
+    VodType,
+)
 from harvester.sampling.labels import Evidence
 from harvester.sampling.plan import Opened, Wish, first_part, plan_visits
 from harvester.sampling.scene import Scene
@@ -54,7 +66,7 @@ class Books:
         broadcaster: str,
         day: int = 0,
         sure: float = 0.9,
-        scenes: tuple[Scene, ...] = (),
+        evidence: Evidence | None = None,
     ) -> Source:
         made = NOW - timedelta(days=day)
         source = Vod(str(number), category, broadcaster, "ann", "t", made, 600, VodType.ARCHIVE, "en", 5)
@@ -64,8 +76,14 @@ class Books:
         self.ledger.commit_pass(pass_id, category, "all", **times, listing={}, visits=visits)
         spans = (LabelledSpan(Span(0, 600), category, Label("chapter", sure)),)
         part = replace(first_part(source, SAMPLE), opened=Opened(Span(0, 600), 5, True, spans))
-        self.ledger.remember_opened(source, [part], Evidence(category, scenes=scenes))
+        self.ledger.remember_opened(source, [part], evidence or Evidence(category))
         return source
+
+    def list(self, clip: Clip) -> None:
+        pass_id = self.ledger.new_pass_id()
+        visits = plan_visits(pass_id, [Wish(clip)], SAMPLE)
+        times = {"opened_at": NOW, "planned_at": NOW}
+        self.ledger.commit_pass(pass_id, clip.category_id, "all", **times, listing={}, visits=visits)
 
     def show(self, source: Source, shown: Measurement, k: int = 0) -> Outcome:
         fold = self.folds.setdefault(source.category_id, CategoryFold(self.rules, HashIndex()))
@@ -125,7 +143,7 @@ CARD = scene_of(picture(1))
 
 def known_card(books: Books, scenes: tuple[Scene, ...] = (CARD,), category: str = "1") -> Outcome:
     """A VOD that gives a frame of its game and knows a card, then another one with that card among its moments."""
-    books.show(books.vod(1, category, "9", scenes=scenes), picture(20))
+    books.show(books.vod(1, category, "9", evidence=Evidence(category, scenes=scenes)), picture(20))
     second = books.vod(2, category, "9", day=1)
     card, *_ = [books.show(second, picture(n), k) for k, n in enumerate((1, 21, 22))]
     return card
@@ -149,7 +167,7 @@ def test_a_known_scene_that_the_rest_of_a_vod_goes_on_with_is_a_board_and_stays(
         boards.append(measure(gray_picture(np.kron(blocks, np.ones((8, 8))).astype(np.uint8))))
     for rules, leaves in ((RULES, False), (replace(RULES, apart=False), True)):
         books = Books(rules=rules)
-        books.show(books.vod(1, "1", "9", scenes=(scene_of(boards[0]),)), picture(20))
+        books.show(books.vod(1, "1", "9", evidence=Evidence("1", scenes=(scene_of(boards[0]),))), picture(20))
         second = books.vod(2, "1", "9", day=1)
         first, *_ = [books.show(second, board, k) for k, board in enumerate(boards)]
         assert books.barrier() == ({first.seq: "idle"} if leaves else {})
@@ -164,7 +182,7 @@ def test_with_idle_off_and_in_no_game_known_scenes_stay() -> None:
 
 def test_what_a_vod_is_mostly_about_stays_though_it_is_a_known_scene() -> None:
     books = Books()
-    books.show(books.vod(1, "1", "9", scenes=(CARD,)), picture(20))
+    books.show(books.vod(1, "1", "9", evidence=Evidence("1", scenes=(CARD,))), picture(20))
     second = books.vod(2, "1", "9", day=1)
     for k, noise in enumerate((0, 1, 2)):
         books.show(second, picture(1, noise), k)
@@ -211,6 +229,47 @@ def test_clips_are_no_moments_of_the_vod_that_is_mostly_a_card() -> None:
     clip = Clip("Game", "2", "9", "ann", "t", NOW, 30, "en", 5)
     for k in range(5):
         books.show(clip, picture(30 + k), k)
+    assert books.barrier() == {}
+
+
+PLAYED, OTHERS = Category("1", "Game"), Category("2", "Other")
+CHAPTERS = (Chapter(Span(0, 300), PLAYED), Chapter(Span(300, 600), OTHERS))
+LOOKED_AT = Evidence("1", CHAPTERS, idle=(Span(100, 200),), doubted=(Span(250, 300),))
+
+
+@pytest.mark.parametrize(
+    ("category", "cut_at_s", "reason"),
+    [
+        ("1", 60.0, None),
+        ("1", 98.0, "idle"),  # its frame lies 10 s later, in the stretch
+        ("1", 195.0, None),  # and there behind it
+        ("1", 245.0, "other-game"),
+        ("2", 245.0, None),  # the clip knew better than the chapter
+        ("1", None, None),
+    ],
+)
+def test_a_clip_of_what_its_vods_storyboard_shows_unplayed_or_otherwise_leaves(
+    tmp_path: Path, category: str, cut_at_s: float | None, reason: str | None
+) -> None:
+    books = Books(tmp_path / "ledger.sqlite3")
+    clip = Clip("Game", category, "9", "ann", "t", NOW, 30, "en", 5, "1", cut_at_s)
+    books.list(clip)
+    kept = books.show(clip, picture(30), 1)
+    assert books.barrier() == {}  # nobody has looked at the VOD yet
+    books.show(books.vod(1, "1", "9", evidence=LOOKED_AT), picture(31))
+    expected = {} if reason is None else {kept.seq: reason}
+    assert books.barrier() == expected
+    books.ledger.commit_left(NOW)
+    assert list(replay(books.ledger)) == []
+
+
+@pytest.mark.parametrize("rules", [Rules(Filter(idle="off"), 6), replace(RULES, placed=False)])
+def test_such_clips_stay_where_rules_know_nothing_of_it(rules: Rules) -> None:
+    books = Books(rules=rules)
+    clip = Clip("Game", "1", "9", "ann", "t", NOW, 30, "en", 5, "1", 98.0)
+    books.list(clip)
+    books.show(clip, picture(30), 1)
+    books.show(books.vod(1, "1", "9", evidence=LOOKED_AT), picture(31))
     assert books.barrier() == {}
 
 
