@@ -5,6 +5,9 @@ tile that is farthest from all those before. "Another picture" is as far as it g
 pictures anyway the one farthest in time is next, so that a strange picture is not preferred to an ordinary one,
 and a lively VOD is sampled evenly over its length. In a calm one what is lively is no better for it, be it a talk
 or another game that nobody tells of: no stretch gets more than :data:`CROWD` times its share of the targets.
+
+Where there are moments to spare, doubtful ones (:mod:`harvester.sampling.doubt`) come when nothing else is left:
+to be unlike all else is what breaks and talks do best.
 """
 
 from __future__ import annotations
@@ -13,15 +16,19 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harvester.config import Sample
 from harvester.model import LabelledSpan
+from harvester.sampling.doubt import doubtful
 from harvester.sampling.plan import nearest, rank_hash
 from harvester.sampling.storyboard import CELLS, OTHER, STEPS, Tiles, changed_cells, counts_of, planes_of
 
 #: How many times its share of the time a stretch may get of the targets. Without this, of 40 targets of 80 minutes
 #: of chess all lay in the 14 of another game; with it, of the usual 200 tiles a VOD, 12 to 17 may.
 CROWD = 3
+#: Turns: 0, 1 (late), and this of those that have been.
+_GONE = 2
 
 
 def chosen_moments(
@@ -38,7 +45,7 @@ def chosen_moments(
     :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles. Then
     up to ``spare`` that would be next.
 
-    Where it begins is seeded by ``name``.
+    Where it begins is seeded by ``name``. Doubtful ones come last, if there are more tiles than ``limit``.
     """
     shown = {tile: moments_s[nearest(moments_s, moment_s)] for tile, moment_s in enumerate(tiles.moments_s)}
     numbers = [tile for tile, moment_s in shown.items() if any(moment_s in within.span for within in labels)]
@@ -47,7 +54,8 @@ def chosen_moments(
     chosen: list[float] = []
     in_time: list[float] = []
     apart_s = len(numbers) * tiles.interval_s / (CROWD * limit)
-    for tile in varied_order(tiles, numbers, rank_hash(sample.seed, *name) % len(numbers), apart_s):
+    late = doubtful(tiles, numbers) if len(numbers) > limit else None
+    for tile in varied_order(tiles, numbers, rank_hash(sample.seed, *name), apart_s, late):
         place = bisect_right(in_time, shown[tile])
         beside_s = in_time[max(0, place - 1) : place + 1]
         if all(abs(shown[tile] - other_s) >= sample.min_spacing_s for other_s in beside_s):
@@ -58,21 +66,26 @@ def chosen_moments(
     return tuple(chosen) if len(chosen) >= limit else ()
 
 
-def varied_order(tiles: Tiles, numbers: Sequence[int], first: int, apart_s: float = 0.0) -> Iterator[int]:
-    """The tiles ``numbers``, each the farthest from all those before it, from place ``first`` on.
+def varied_order(
+    tiles: Tiles, numbers: Sequence[int], first: int, apart_s: float = 0.0, late: NDArray[np.bool_] | None = None
+) -> Iterator[int]:
+    """The tiles ``numbers``, each the farthest from all those before it, from place ``first`` on, counted around
+    those that are not ``late``.
 
     Far: by how many cells differ, in four steps up to "another picture"; then by time; then the earlier one. What
-    is less than ``apart_s`` from one before comes when nothing else is left.
+    is less than ``apart_s`` from one before comes when nothing else is left, and then what is ``late`` (n,).
     """
     planes = planes_of(tiles.cells[list(numbers)])
     moments_s = np.array([tiles.moments_s[number] for number in numbers])
+    turn = np.zeros(len(numbers), np.int8) if late is None else late.astype(np.int8)
     step = np.full(len(numbers), len(STEPS))
     away_s = np.full(len(numbers), np.inf)
-    place = first
+    begin = np.flatnonzero(turn == turn.min())
+    place = int(begin[first % len(begin)])
     for _ in numbers:
         yield numbers[place]
         share = counts_of(changed_cells(planes, planes[:, place : place + 1], OTHER)) / CELLS
         step = np.minimum(step, np.searchsorted(STEPS, share, side="right"))
         away_s = np.minimum(away_s, np.abs(moments_s - moments_s[place]))
-        step[place] = -1
-        place = int(np.lexsort((moments_s, -away_s, -step, away_s < apart_s))[0])
+        turn[place] = _GONE
+        place = int(np.lexsort((moments_s, -away_s, -step, away_s < apart_s, turn))[0])
