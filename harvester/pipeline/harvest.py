@@ -25,7 +25,7 @@ from harvester.pipeline.publishing import Publisher
 from harvester.pipeline.sinks import Sink
 from harvester.pipeline.stopping import Bounds, Stop, Stopped, require_room
 from harvester.pipeline.storyboards import Foreseen
-from harvester.pipeline.threads import DecodeThreads
+from harvester.pipeline.threads import DecodeThreads, beside
 from harvester.pipeline.window import Window
 from harvester.pipeline.work import OpenSources, Worker
 from harvester.ports import Catalog, Details, Resolver
@@ -133,6 +133,7 @@ class Harvest:
             backend = await self.stop.or_stopped(self._open_backend())
         except Stopped:
             return self.result
+        asyncio.get_running_loop().set_default_executor(beside())
         executor = DecodeThreads(backend.threads, thread_name_prefix="decode")
         try:
             await self._harvest(store, request, entries, backend, executor)
