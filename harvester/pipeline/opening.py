@@ -29,6 +29,7 @@ from harvester.model import (
 from harvester.pipeline.storyboards import Foreseen, Storyboards, worth_a_look
 from harvester.ports import Details, Resolver
 from harvester.sampling.changes import with_doubts
+from harvester.sampling.doubt import with_unlike
 from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
 from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_parts, strongest
 from harvester.sampling.plan import first_part
@@ -224,7 +225,9 @@ class Opener:
             evidence, tiles = await self._evidence(source, media)
             spans = labelled_spans(source, evidence, Extent(media.edge_s, media.ended), self._sample)
             if tiles is not None:
-                evidence = await asyncio.to_thread(with_unplayed, evidence, tiles, spans, _length_s(media))
+                looked_at = tiles, spans, _length_s(media)
+                evidence = await asyncio.to_thread(with_unplayed, evidence, *looked_at)
+                evidence = await asyncio.to_thread(with_unlike, evidence, *looked_at)
             sure = usable(spans, source.category_id, self._sample.min_confidence)
             parts, targets = open_parts(
                 source, planned, media, self._sample, busy(sure, evidence.idle), tiles=tiles

@@ -3,7 +3,8 @@
 What surely shows no play is left out elsewhere, and on strong evidence only. Of the rest a break, a talk or an
 animated card is mostly a picture of its own: most of it differs from most of the VOD, more than moments of the
 VOD usually differ from one another, and it stays for a while. So may a level of the game; so doubt is no reason to
-drop anything, nor to pass it over where there is nothing else: doubtful moments come last, that is all.
+drop a moment, nor to pass it over where there is nothing else: doubtful moments come last, that is all. A clip
+shows one moment and has no other, so clips that are cut from there are left out.
 
 A VOD each of whose scenes is unlike all others holds no doubt, nor does one that is all alike, nor a menu that is
 seen here and there. What takes up half of the VOD is what is usual in it.
@@ -15,11 +16,26 @@ had left: doubtful are 360 of the 402 that show no game, and 53 of the 5,372 tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.sampling.storyboard import CELLS, OTHER, STEPS, Tiles, changed_cells, counts_of, planes_of
+from harvester.model import LabelledSpan, Span
+from harvester.sampling.categories import NON_GAMES
+from harvester.sampling.labels import Evidence
+from harvester.sampling.storyboard import (
+    CELLS,
+    OTHER,
+    STEPS,
+    Tiles,
+    busy,
+    changed_cells,
+    counts_of,
+    planes_of,
+    runs,
+    stretch,
+)
 
 #: Moments that each is compared with, evenly chosen, and all of fewer: as many as a median needs.
 AGAINST = 64
@@ -55,6 +71,20 @@ def doubtful(tiles: Tiles, numbers: Sequence[int]) -> NDArray[np.bool_]:
     marks = np.zeros(len(numbers), np.bool_)
     marks[worst] = doubt[worst] >= DOUBTFUL
     return marks
+
+
+def with_unlike(evidence: Evidence, tiles: Tiles, labels: Sequence[LabelledSpan], length_s: float) -> Evidence:
+    """The evidence of a VOD of that length, and where it is doubtful what its games show. ``labels``: its labelled
+    spans, of all categories."""
+    found: list[tuple[Span, str]] = []
+    for category_id in dict.fromkeys(label.category_id for label in labels):
+        if category_id not in NON_GAMES:
+            mine = busy([label for label in labels if label.category_id == category_id], evidence.idle)
+            numbers = [n for n, at_s in enumerate(tiles.moments_s) if any(at_s in label.span for label in mine)]
+            marks = np.zeros(len(tiles.moments_s), np.bool_)
+            marks[numbers] = doubtful(tiles, numbers)
+            found += ((stretch(run, tiles, length_s), category_id) for run in runs(marks))
+    return replace(evidence, unlike=tuple(found))
 
 
 def _unlike(tiles: Tiles, numbers: Sequence[int]) -> NDArray[np.float64]:

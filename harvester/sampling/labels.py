@@ -75,7 +75,8 @@ class Evidence:
     ``listed``: the category under which Helix lists it; None: under none that matters here. ``chapters``: () = it
     has none, None = not told. ``game``: id of the VOD's own category; None = unset or not told. ``idle``: where
     its storyboard shows no play, whatever the category; ``scenes``: what it shows there, if that stands;
-    ``doubted``: where it shows another category than its chapters tell; ``glance``: what is remembered of it.
+    ``doubted``: where it shows another category than its chapters tell; ``glance``: what is remembered of it;
+    ``unlike``: where it is unlike most of what it shows of a category (id).
     """
 
     listed: str | None
@@ -86,6 +87,7 @@ class Evidence:
     scenes: tuple[Scene, ...] = ()
     doubted: tuple[Span, ...] = ()
     glance: Glance | None = None
+    unlike: tuple[tuple[Span, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

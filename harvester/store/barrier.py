@@ -123,10 +123,11 @@ class _Shown:
                     yield from (self._seen[number].seq for number in numbers)
 
     def passed_over(self) -> Iterator[int]:
-        """Kept frames of clips that are cut from where the storyboard of their VOD shows no play. Of the VOD
-        itself nothing was asked for there."""
+        """Kept frames of clips that are cut from where the storyboard of their VOD shows no play, or makes that
+        doubtful. Of the VOD itself nothing was asked for there, or that came last."""
         for one, vod_s, evidence in self._clipped():
-            if any(vod_s in span for span in evidence.idle):
+            doubtful = (span for span, category_id in evidence.unlike if category_id == one.category_id)
+            if any(vod_s in span for span in (*evidence.idle, *doubtful)):
                 yield one.seq
 
     def contradicted(self) -> Iterator[int]:

@@ -112,6 +112,7 @@ def evidence_record(evidence: Evidence) -> str:
         "scenes": [_scene_record(scene) for scene in evidence.scenes],
         "doubted": [(span.start_s, span.end_s) for span in evidence.doubted],
         "glance": evidence.glance and _glance_record(evidence.glance),
+        "unlike": [(span.start_s, span.end_s, category_id) for span, category_id in evidence.unlike],
     }
     return json.dumps(values)
 
@@ -132,6 +133,7 @@ def evidence_from(record: str) -> Evidence:
         tuple(_scene_from(record) for record in values.get("scenes", ())),
         tuple(Span(start, end) for start, end in values.get("doubted", ())),
         None if (glance := values.get("glance")) is None else _glance_from(*glance),
+        tuple((Span(start, end), category_id) for start, end, category_id in values.get("unlike", ())),
     )
 
 

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from harvester.config import Sample
 from harvester.model import Label, LabelledSpan, Span
-from harvester.sampling.doubt import AGAINST, DOUBTFUL, MOST, doubtful, doubts
+from harvester.sampling.categories import NON_GAMES
+from harvester.sampling.doubt import AGAINST, DOUBTFUL, MOST, doubtful, doubts, with_unlike
+from harvester.sampling.labels import Evidence
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, Tiles
 from harvester.sampling.variety import CROWD, chosen_moments, varied_order
 
@@ -154,3 +156,26 @@ def test_doubt_leaves_no_stretch_more_than_three_times_its_share(
     apart = 100 / (CROWD * limit)  # tiles
     if limit <= 25:
         assert min(np.diff(found)) >= apart
+
+
+# -- as evidence --------------------------------------------------------------------------------------------------
+
+
+def spans_of(*parts: tuple[float, float, str]) -> list[LabelledSpan]:
+    return [LabelledSpan(Span(start, end), category, Label("chapter", 0.9)) for start, end, category in parts]
+
+
+def test_where_a_game_is_doubtful_is_remembered_by_its_category() -> None:
+    """Each category is judged on its own: what the other one shows makes nothing usual."""
+    shown = tiles(play(40), waves(10), play(50, seed=1), waves(40, seed=2), play(8, seed=3), waves(52, seed=4))
+    found = with_unlike(Evidence("1"), shown, spans_of((0, 1000, "1"), (1000, 2000, "2")), 2000.0).unlike
+    assert found == ((Span(395.0, 495.0), "1"), (Span(1395.0, 1475.0), "2"))
+
+
+def test_what_is_idle_already_or_of_no_game_is_not_remembered_as_doubtful() -> None:
+    shown = tiles(play(40), waves(10), play(50, seed=1))
+    idle = Evidence("1", idle=(Span(395.0, 495.0),))
+    assert with_unlike(idle, shown, spans_of((0, 1000, "1")), 1000.0) == idle
+    no_game = min(NON_GAMES)
+    assert with_unlike(Evidence(no_game), shown, spans_of((0, 1000, no_game)), 1000.0).unlike == ()
+    assert with_unlike(Evidence("1"), shown, [], 1000.0).unlike == ()

@@ -34,6 +34,7 @@ EVIDENCE = Evidence(
     (ClipMark(Span(1.5, 31.5), OTHER),),
     idle=(Span(0.0, 12.5),),
     doubted=(Span(300.0, 490.0),),
+    unlike=((Span(320.5, 340.0), GAME),),
 )
 
 
@@ -119,8 +120,8 @@ def test_what_is_remembered_of_a_storyboard_is_there_again() -> None:
     assert told is not None
     assert (told.moments_s, told.looks.tolist()) == (known.moments_s, looks.tolist())
     older = json.loads(evidence_record(EVIDENCE))  # of a version that remembered nothing of that
-    del older["glance"], older["doubted"], older["scenes"], older["idle"]
-    assert evidence_from(json.dumps(older)) == replace(EVIDENCE, idle=(), doubted=())
+    del older["glance"], older["doubted"], older["scenes"], older["idle"], older["unlike"]
+    assert evidence_from(json.dumps(older)) == replace(EVIDENCE, idle=(), doubted=(), unlike=())
 
 
 def test_clips_of_a_vod_count_by_their_place_in_it() -> None:

@@ -234,7 +234,8 @@ def test_clips_are_no_moments_of_the_vod_that_is_mostly_a_card() -> None:
 
 PLAYED, OTHERS = Category("1", "Game"), Category("2", "Other")
 CHAPTERS = (Chapter(Span(0, 300), PLAYED), Chapter(Span(300, 600), OTHERS))
-LOOKED_AT = Evidence("1", CHAPTERS, idle=(Span(100, 200),), doubted=(Span(250, 300),))
+UNLIKE = ((Span(400, 450), "1"), (Span(450, 500), "2"))
+LOOKED_AT = Evidence("1", CHAPTERS, idle=(Span(100, 200),), doubted=(Span(250, 300),), unlike=UNLIKE)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +246,9 @@ LOOKED_AT = Evidence("1", CHAPTERS, idle=(Span(100, 200),), doubted=(Span(250, 3
         ("1", 195.0, None),  # and there behind it
         ("1", 245.0, "other-game"),
         ("2", 245.0, None),  # the clip knew better than the chapter
+        ("1", 410.0, "idle"),
+        ("2", 410.0, None),  # it is another game that most of the VOD is unlike there
+        ("2", 460.0, "idle"),
         ("1", None, None),
     ],
 )
