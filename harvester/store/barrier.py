@@ -7,7 +7,7 @@ Broadcasters of whom nothing new was seen are not looked at again: what recurs a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -49,7 +49,7 @@ def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
     left = ledger.left_before(barrier.number)
     found = dict.fromkeys(_conflicting(ledger, barrier, rules.radius, labels, left), CONFLICT)
     for broadcaster_id in ledger.broadcasters_seen(barrier):
-        shown = _Shown(ledger, barrier, broadcaster_id, labels, left, apart=rules.apart)
+        shown = _Shown(ledger, barrier, broadcaster_id, labels, left, rules=rules)
         if rules.filter.idle == "on":
             found |= dict.fromkeys(shown.idle(), IDLE)
             found |= dict.fromkeys(shown.unplayed(), IDLE)
@@ -61,10 +61,7 @@ def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
 
 
 class _Shown:
-    """What a broadcaster has shown up to a barrier: its sightings, compared with one another and with others'.
-
-    ``apart``: what leaves must stand apart where it was seen.
-    """
+    """What a broadcaster has shown up to a barrier: its sightings, compared with one another and with others'."""
 
     def __init__(
         self,
@@ -74,9 +71,9 @@ class _Shown:
         labels: dict[str, str],
         left: set[int],
         *,
-        apart: bool,
+        rules: Rules,
     ) -> None:
-        self._apart = apart
+        self._rules = rules
         self._ledger, self._barrier, self._broadcaster_id, self._labels = ledger, barrier, broadcaster_id, labels
         self._seen = ledger.sightings_of(broadcaster_id, barrier.through)
         self._asked = np.array([n for n, s in enumerate(self._seen) if s.kept and s.seq not in left], np.int64)
@@ -91,7 +88,7 @@ class _Shown:
         if not len(self._asked) or not may_recur(labels, self._sources, days):
             return
         seen = Sightings(labels, self._sources, days, self._thumbnails)
-        for number, why, alike in recurring(seen, self._asked, apart=self._apart):
+        for number, why, alike in recurring(seen, self._asked, apart=self._rules.apart):
             if why != "sources" or not self._is_of_game(number, alike):
                 yield self._seen[number].seq
 
@@ -111,10 +108,11 @@ class _Shown:
         asked = [number for number in self._asked.tolist() if self._seen[number].category_id not in NON_GAMES]
         if not asked:
             return
+        streams = _streams(self._seen, pooled=self._rules.placed)
         for scene in (scene for _, evidence in self._evidence for scene in evidence.scenes):
             alike = np.flatnonzero(_shows(scene, self._thumbnails))
             by_label: dict[str, list[int]] = {}
-            for number in np.intersect1d(exceptions(alike, self._sources), asked).tolist():
+            for number in np.intersect1d(exceptions(alike, streams), asked).tolist():
                 if self._goes_on(number, alike):
                     continue
                 by_label.setdefault(self._labels[self._seen[number].category_id], []).append(number)
@@ -148,7 +146,7 @@ class _Shown:
     def _goes_on(self, number: int, alike: NDArray[np.int64]) -> bool:
         """True if what else was seen of its source under its label, but for the moments ``alike``, shares tiles
         with sighting ``number``: a board or a room of a game in which that went on."""
-        if not self._apart:
+        if not self._rules.apart:
             return False
         one = self._seen[number]
         same = [n for n, s in enumerate(self._seen) if (s.source, s.category_id) == (one.source, one.category_id)]
@@ -180,7 +178,7 @@ class _Shown:
         for broadcaster_id in sorted({self._ledger.broadcaster_of(seq) for seq in likely}):
             seen = self._ledger.sightings_of(broadcaster_id, self._barrier.through)
             theirs = np.flatnonzero(_shows(scene, self._thumbnails_of([s.seq for s in seen])))
-            if len(exceptions(theirs, _numbered([s.source for s in seen]))) < len(theirs):
+            if len(exceptions(theirs, _streams(seen, pooled=self._rules.placed))) < len(theirs):
                 return True
         return False
 
@@ -215,8 +213,18 @@ def _shows(scene: Scene, thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return shows(thumbnails, scene.lumas(), scene.standing.ravel())
 
 
-def _numbered(values: Sequence[str]) -> NDArray[np.int64]:
-    numbers: dict[str, int] = {}
+def _streams(seen: Sequence[Sighting], *, pooled: bool) -> NDArray[np.int64]:
+    """What each sighting is a part of (n,): its VOD. ``pooled``: a category's clips of VODs of which nothing
+    else was seen are one, for a clip alone shows one moment, and is always about that."""
+    vods = {one.source for one in seen if one.offset_s is not None}
+    lone = [pooled and one.source not in vods for one in seen]
+    return _numbered(
+        [("clips", s.category_id) if alone else ("", s.source) for s, alone in zip(seen, lone, strict=True)]
+    )
+
+
+def _numbered(values: Sequence[Hashable]) -> NDArray[np.int64]:
+    numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 
 

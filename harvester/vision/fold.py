@@ -34,7 +34,8 @@ class Rules:
     """What the fold and the barrier decide by. ``radius``: of near-duplicates (bits).
 
     Runs of earlier versions did not ask: ``apart``: what recurs or is idle leaves only if it stands apart where it
-    was seen; ``placed``: what a clip shows leaves if the storyboard of its VOD casts doubt on it there.
+    was seen; ``placed``: what a clip shows leaves if the storyboard of its VOD casts doubt on it there, and a clip
+    alone is not taken for a VOD that is about what it shows.
     """
 
     filter: Filter

@@ -190,6 +190,58 @@ def test_what_a_vod_is_mostly_about_stays_though_it_is_a_known_scene() -> None:
     assert books.barrier() == {}
 
 
+def lone_clips(books: Books, broadcaster: str, *shown: Measurement, category: str = "1") -> list[Outcome]:
+    """One frame of a clip each, of VODs that were never opened."""
+    outcomes = []
+    for n, one in enumerate(shown):
+        gone = None if n % 2 else f"9{n}"
+        clip = Clip(
+            f"{broadcaster}-{category}-{n}", category, broadcaster, "ann", "t", NOW, 30, "en", 5, gone, None
+        )
+        books.list(clip)
+        outcomes.append(books.show(clip, one))
+    return outcomes
+
+
+def knowing_books(path: Path | None = None, rules: Rules = RULES) -> Books:
+    """A VOD of broadcaster 9 was played, and knows a card."""
+    books = Books(path, rules)
+    books.show(books.vod(1, "1", "9", evidence=Evidence("1", scenes=(CARD,))), picture(20))
+    return books
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_clips_alone_that_show_a_known_scene_leave_unless_most_clips_do(tmp_path: Path, others: int) -> None:
+    books = knowing_books(tmp_path / "ledger.sqlite3")
+    card, again, *_ = lone_clips(books, "9", picture(1), picture(1, 3), *(picture(40 + n) for n in range(others)))
+    assert (card.verdict, again.reason) == ("kept", "duplicate")
+    assert books.barrier() == ({card.seq: "idle"} if others == 2 else {})
+    books.ledger.commit_left(NOW)
+    assert list(replay(books.ledger)) == []
+
+
+def test_clips_of_another_game_do_not_make_a_scene_the_exception() -> None:
+    books = knowing_books()
+    lone_clips(books, "9", picture(1))
+    lone_clips(books, "9", *(picture(40 + n) for n in range(4)), category="2")
+    assert books.barrier() == {}
+
+
+def test_a_known_scene_in_one_of_anothers_clips_is_not_what_others_play() -> None:
+    for theirs, played in (((1, 50, 51), False), ((1, 1, 50), True)):
+        books = knowing_books()
+        card, *_ = lone_clips(books, "9", picture(1), picture(40), picture(41))
+        lone_clips(books, "8", *(picture(seed, n) for n, seed in enumerate(theirs)))
+        assert books.barrier() == ({} if played else {card.seq: "idle"})
+
+
+def test_runs_that_took_a_clip_alone_for_a_vod_are_repeated_so(tmp_path: Path) -> None:
+    books = knowing_books(tmp_path / "ledger.sqlite3", replace(RULES, placed=False))
+    lone_clips(books, "9", picture(1), picture(40), picture(41))
+    assert books.barrier() == {}
+    assert list(replay(books.ledger)) == []
+
+
 @pytest.mark.parametrize(("games", "played"), [(1, True), (2, False)])
 def test_a_scene_that_fills_most_of_anothers_vod_is_a_game(games: int, played: bool) -> None:
     books = Books()
