@@ -35,6 +35,7 @@ def world_of() -> World:
         ("Minetest", 0),
         ("SuperTuxKart", 0),
         ("Hedgewars", 1),
+        ("Minetest", 1),
     )
     game, *games, other, unlike, played = (piece_of(world, *which) for which in shown)
     vod = video_of(world, 0, "Teeworlds", (game, *[card(world)] * 12, *games, game))
