@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,28 @@ from tests.integration.wholeness import check_whole
 Ends = Callable[[], tuple[int, int]]  # of a line: ours, and the one that a command writes to
 
 
-def started(commands: Commands, ends: Ends, *arguments: str) -> tuple[int, subprocess.Popen[bytes]]:
-    """A command that writes to one end, and the other end of it."""
+@pytest.fixture(autouse=True)
+def hangup_is_heard() -> Iterator[None]:
+    """Children end by SIGHUP, also where whoever runs the tests told it to be ignored (nohup)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
+def started(commands: Commands, ends: Ends, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A command that writes to one end, and the other end of it; a command that goes on past its test is killed."""
     ours, theirs = ends()
     command = [sys.executable, "-m", "harvester", arguments[0], "--config", str(commands.config), *arguments[1:]]
     environ = {**os.environ, **commands.server.environ, **QUICK}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environ, start_new_session=True
-    )
-    os.close(theirs)
-    return ours, process
+    ) as process:
+        os.close(theirs)
+        try:
+            yield ours, process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("ends", [pty.openpty, os.pipe])
@@ -42,8 +55,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_sigterm(
 ) -> None:
     server, out = default_commands.server, tmp_path / "set"
     server.inject(Fault(path=r"^/(vod/|cdn/)", delay_s=600, times=0))  # nothing is opened: the run waits
-    ours, process = started(default_commands, ends, "run", *small(out)[:-1], *more)
-    with process:
+    with started(default_commands, ends, "run", *small(out)[:-1], *more) as (ours, process):
         while not server.log.stats()["requests"].get("gql"):
             time.sleep(0.005)
         os.close(ours)
@@ -61,7 +73,6 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_sigterm(
 def test_what_a_command_says_decides_no_exit_code(
     default_commands: Commands, ends: Ends, command: list[str], code: int
 ) -> None:
-    ours, process = started(default_commands, ends, *command)
-    os.close(ours)
-    with process:
+    with started(default_commands, ends, *command) as (ours, process):
+        os.close(ours)
         assert process.wait(timeout=60) == code
