@@ -18,7 +18,7 @@ from harvester.sandbox.crowd import many_games
 from harvester.sandbox.quirks import ListingQuirks
 from tests.integration.cases import Worlds
 from tests.integration.commands import QUICK
-from tests.integration.killing import Processes
+from tests.integration.killing import Harvesting, Processes
 from tests.integration.wholeness import LEDGER, assert_same, content
 
 
@@ -40,11 +40,8 @@ def test_a_killed_run_does_not_list_again_what_it_has_listed(tmp_path: Path) -> 
         harvesting = worlds.harvesting("--top", "30", world=many_games(30, clips=3), **settings)
         unkilled = harvesting.finish(tmp_path / "unkilled")
         wanted = content(tmp_path / "unkilled")
-        killed = tmp_path / "killed"
-        middle = len(unkilled.steps["committed"]) // 2
-        assert harvesting.run(killed, kind="committed", at=middle).killed
+        killed = killed_within_listing(harvesting, tmp_path, len(unkilled.steps["committed"]))
         done = committed_games(killed)
-        assert 5 <= len(done) <= 25
         harvesting.server.log.clear()
         harvesting.finish(killed)
         assert not listed_games(harvesting.server) & done
@@ -53,6 +50,22 @@ def test_a_killed_run_does_not_list_again_what_it_has_listed(tmp_path: Path) -> 
         harvesting.server.log.clear()
         assert harvesting.run(killed).code == 0  # a run of its own: it takes the next of each
         assert len(listed_games(harvesting.server)) == 30
+
+
+def killed_within_listing(harvesting: Harvesting, folder: Path, commits: int) -> Path:
+    """A dataset whose run was killed when some of its categories were listed and some were not, of that many commits.
+
+    How far the listing is at the k-th commit differs from run to run: the k that is too late or too early is halved.
+    """
+    low, high = 0, commits
+    for tries in range(8):
+        killed, at = folder / f"killed-{tries}", (low + high) // 2
+        assert harvesting.run(killed, kind="committed", at=at).killed
+        listed = len(committed_games(killed))
+        if 5 <= listed <= 25:
+            return killed
+        low, high = (low, at) if listed > 25 else (at, high)
+    pytest.fail(f"no kill among {commits} commits came within the listing")
 
 
 def committed_games(root: Path) -> set[str]:
