@@ -1,10 +1,11 @@
-"""What holds for every test: loopback is the only network, nobody's own settings leak in, examples have no deadline."""
+"""What holds for every test: only loopback, nobody's own settings, examples without deadline, SIGINT that is heard."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ settings.load_profile("harvester")
 
 #: The reader of the datasets library looks for the outside while it is imported, unless told not to.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_UPDATE_DOWNLOAD_COUNTS="0")
+
+#: Tests and the processes that they start end by SIGINT, which a shell has a job in its background ignore.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _outside: list[str] = []
 

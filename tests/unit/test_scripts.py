@@ -207,7 +207,6 @@ def test_a_signal_reaches_the_run_and_the_sandbox_ends_with_it(copy, number):
         env=environment(copy, STUB_WAITS="yes"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )
     wait_until(lambda: (copy.parent / "notes" / "run.directory").exists())
     demo.send_signal(number)
