@@ -65,8 +65,8 @@ class Known:
     reach: int
 
     @classmethod
-    def of(cls, looks: Looks) -> Known | None:
-        """Of looks in the order of time; None if they are too few."""
+    def of(cls, looks: Looks, same: int = SAME) -> Known | None:
+        """Of looks in the order of time, ``same`` the least reach; None if they are too few."""
         if len(looks) < LEAST:
             return None
         some = looks[np.linspace(0, len(looks) - 1, min(len(looks), ENOUGH)).astype(np.int64)]
@@ -75,7 +75,7 @@ class Known:
         apart[np.abs(numbers[:, None] - numbers) <= NEIGHBOURS] = np.iinfo(np.int16).max
         away = apart.min(axis=1)
         most = int(np.sort(away)[int(MOST * (len(away) - 1))])
-        return cls(some, away, max(most, SAME))
+        return cls(some, away, max(most, same))
 
     def away_from(self, looks: Looks) -> _Away:
         """How far other looks are from the nearest of these (n,)."""

@@ -123,15 +123,24 @@ def flat(source_id: str, told: str, *levels: tuple[int, int]) -> Board:
 
 def test_what_shows_the_same_in_another_coding_is_near() -> None:
     other = flat("other", B, (60, 90))
-    for level, found in ((62, 1), (63, 0)):
+    for level, found in ((64, 1), (65, 0)):
         assert len(untold([flat("mixed", A, (0, 50), (level, 10), (0, 40)), other])) == found
+
+
+@pytest.mark.parametrize(("level", "found"), [(2, 1), (12, 1), (13, 0), (14, 0)])
+def test_a_stretch_is_nearer_the_other_game_than_the_told_one_is(level: int, found: int) -> None:
+    """The told game lies 40 from the other one, of which nothing is nearer to anything than 14."""
+    told = flat("told", A, (40, 50), (level, 10), (40, 40))
+    many = ((away, 1) for away in (-56, -14, -70, -28, 0, -84, -42, -98, -126, -112))
+    other = flat("other", B, (-127, 10), *many, (-127, 10))
+    assert len(untold([told, other])) == found
 
 
 def test_what_lies_near_an_end_does_not_make_a_stretch_its_games_own() -> None:
     other = flat("other", B, (60, 90))
-    at_the_end = flat("mixed", A, (0, 50), (62, 10), (0, 20), (63, 20))
+    at_the_end = flat("mixed", A, (0, 50), (64, 10), (0, 20), (65, 20))
     assert len(untold([at_the_end, other])) == 1
-    earlier = flat("mixed", A, (0, 35), (63, 15), (62, 10), (0, 40))
+    earlier = flat("mixed", A, (0, 35), (65, 15), (64, 10), (0, 40))
     assert untold([earlier, other]) == ()
 
 
