@@ -6,8 +6,9 @@ pictures anyway the one farthest in time is next, so that a strange picture is n
 and a lively VOD is sampled evenly over its length. In a calm one what is lively is no better for it, be it a talk
 or another game that nobody tells of: no stretch gets more than :data:`CROWD` times its share of the targets.
 
-Where there are moments to spare, doubtful ones (:mod:`harvester.sampling.doubt`) come when nothing else is left:
-to be unlike all else is what breaks and talks do best.
+Where there are moments to spare, doubtful ones (:mod:`harvester.sampling.doubt`) come when nothing else is left,
+and never in place of others that were dropped: to be unlike all else is what breaks and talks do best, and where a
+game gives few pictures that are not near-duplicates of one another, they would be most of what is kept.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def chosen_moments(
     :func:`varied_order`, never closer than the minimum spacing; () where there are not as many tiles. Then
     up to ``spare`` that would be next.
 
-    Where it begins is seeded by ``name``. Doubtful ones come last, if there are more tiles than ``limit``.
+    Where it begins is seeded by ``name``. Doubtful ones come last, if there are more tiles than ``limit``, and are
+    not to spare.
     """
     shown = {tile: moments_s[nearest(moments_s, moment_s)] for tile, moment_s in enumerate(tiles.moments_s)}
     numbers = [tile for tile, moment_s in shown.items() if any(moment_s in within.span for within in labels)]
@@ -55,7 +57,10 @@ def chosen_moments(
     in_time: list[float] = []
     apart_s = len(numbers) * tiles.interval_s / (CROWD * limit)
     late = doubtful(tiles, numbers) if len(numbers) > limit else None
+    last = set() if late is None else set(np.array(numbers)[late].tolist())
     for tile in varied_order(tiles, numbers, rank_hash(sample.seed, *name), apart_s, late):
+        if len(chosen) >= limit and tile in last:
+            break
         place = bisect_right(in_time, shown[tile])
         beside_s = in_time[max(0, place - 1) : place + 1]
         if all(abs(shown[tile] - other_s) >= sample.min_spacing_s for other_s in beside_s):

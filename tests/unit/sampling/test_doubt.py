@@ -64,9 +64,13 @@ def test_what_is_seen_here_and_there_is_not_doubtful() -> None:
     assert marked(tiles(*pieces, play(8, 10))) == []
 
 
-def test_in_a_calm_vod_what_is_unlike_the_rest_may_be_the_play() -> None:
+def test_in_a_calm_vod_what_is_unlike_more_than_a_third_of_it_may_be_the_play() -> None:
     still = np.repeat(play(1), 40, axis=0)
-    assert marked(tiles(still, waves(15), still)) == []
+    assert marked(tiles(still, waves(15), still)) == list(range(40, 55))
+    shown = tiles(still, waves(37), still)  # of 117
+    assert len(marked(shown)) == int(MOST * 117)
+    assert doubts(shown, range(117))[40:77].min() >= DOUBTFUL
+    assert doubts(tiles(still, waves(38), still), range(118)).tolist() == [0.0] * 118
 
 
 def test_where_every_scene_is_unlike_all_others_nothing_is_doubtful() -> None:
@@ -121,9 +125,16 @@ def test_doubt_knows_neither_the_direction_of_time_nor_colours(
 
 def test_doubtful_moments_come_when_nothing_else_is_left() -> None:
     shown = tiles(play(40), waves(10), play(50, seed=1))
-    found = chosen(shown, 30, spare=70)
-    assert sorted(found) == list(range(100))
-    assert set(found[90:]) == set(range(40, 50))
+    found = chosen(shown, 95)
+    assert len(found) == 95
+    assert set(found[:90]) == {*range(40), *range(50, 100)}
+    assert set(found[90:]) < set(range(40, 50))
+
+
+def test_doubtful_moments_are_not_to_spare() -> None:
+    shown = tiles(play(40), waves(10), play(50, seed=1))
+    assert sorted(chosen(shown, 30, spare=70)) == [*range(40), *range(50, 100)]
+    assert len(chosen(shown, 95, spare=5)) == 95
 
 
 def test_where_nothing_is_to_spare_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
