@@ -22,6 +22,7 @@ from harvester.model import (
     Rendition,
     Segment,
     Source,
+    Span,
     Target,
     VideoDetails,
     Vod,
@@ -229,8 +230,9 @@ class Opener:
                 evidence = await asyncio.to_thread(with_unplayed, evidence, *looked_at)
                 evidence = await asyncio.to_thread(with_unlike, evidence, *looked_at)
             sure = usable(spans, source.category_id, self._sample.min_confidence)
-            parts, targets = open_parts(
-                source, planned, media, self._sample, busy(sure, evidence.idle), tiles=tiles
+            left = busy(sure, _passed_over(source, evidence, tiles))
+            parts, targets = await asyncio.to_thread(
+                open_parts, source, planned, media, self._sample, left, tiles=tiles
             )
             if evidence.idle and isinstance(source, Vod) and self._storyboards is not None:
                 _, plain = open_parts(source, planned, media, self._sample, sure)
@@ -275,6 +277,14 @@ class Opener:
             return await details.of_vod(vod.id, previews=self._storyboard(vod) is not None)
         except SourceError:
             return None
+
+
+def _passed_over(source: Source, evidence: Evidence, tiles: Tiles | None) -> tuple[Span, ...]:
+    """Where nothing of the source is looked at. Where its storyboard was seen under another category, and nothing
+    but that evidence is left to choose by, the most doubtful moments are passed over, too."""
+    if tiles is not None:
+        return evidence.idle
+    return (*evidence.idle, *(span for span, category_id in evidence.unlike if category_id == source.category_id))
 
 
 def _length_s(media: Media) -> float:

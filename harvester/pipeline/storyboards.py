@@ -16,6 +16,7 @@ from harvester.errors import FetchError, MediaError, TryAgainLater
 from harvester.fetch.storyboard import cut_sheet, fetch_sheet, fetch_storyboards
 from harvester.media.storyboard import Storyboard
 from harvester.model import Span, Target, VideoDetails, Vod
+from harvester.sampling.edges import point_lumas
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, WORTH_S, Tiles, cell_means, log_detail
 from harvester.transport import Transport
 
@@ -89,10 +90,11 @@ def _smallest(boards: Sequence[Storyboard]) -> Storyboard | None:
 def _reduced(sheets: Sequence[bytes], board: Storyboard) -> Tiles:
     """What the sheets show. One is decoded at a time: a picture is 50 to 100 times as large as what is kept of it.
     Raises :class:`MediaError`."""
-    times, cells, details = [], [], []
+    times, cells, details, lumas = [], [], [], []
     for number, data in enumerate(sheets):
         for preview in cut_sheet(data, board, number):
             times.append(preview.time_s)
             cells.append(cell_means(preview.image))
             details.append(log_detail(preview.image))
-    return Tiles(tuple(times), board.interval_s, np.stack(cells), np.array(details))
+            lumas.append(point_lumas(preview.image))
+    return Tiles(tuple(times), board.interval_s, np.stack(cells), np.array(details), np.stack(lumas))

@@ -17,19 +17,20 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harvester.config import Sample
 from harvester.model import LabelledSpan
-from harvester.sampling.doubt import doubtful
+from harvester.sampling.doubt import Grades, grades
 from harvester.sampling.plan import nearest, rank_hash
 from harvester.sampling.storyboard import CELLS, OTHER, STEPS, Tiles, changed_cells, counts_of, planes_of
 
 #: How many times its share of the time a stretch may get of the targets. Without this, of 40 targets of 80 minutes
 #: of chess all lay in the 14 of another game; with it, of the usual 200 tiles a VOD, 12 to 17 may.
 CROWD = 3
-#: Turns: 0, 1 (late), and this of those that have been.
-_GONE = 2
+#: Of each of these slots of the VOD (s) one moment is taken before a second one of any. That spreads as many as
+#: can be, where a least distance leaves gaps too narrow for it: of 40 targets of half an hour 35 lie in slots of
+#: their own, without slots 33.
+SLOT_S = 30.0
 
 
 def chosen_moments(
@@ -56,11 +57,13 @@ def chosen_moments(
     chosen: list[float] = []
     in_time: list[float] = []
     apart_s = len(numbers) * tiles.interval_s / (CROWD * limit)
-    late = doubtful(tiles, numbers) if len(numbers) > limit else None
-    last = set() if late is None else set(np.array(numbers)[late].tolist())
-    for tile in varied_order(tiles, numbers, rank_hash(sample.seed, *name), apart_s, late):
-        if len(chosen) >= limit and tile in last:
-            break
+    late = grades(tiles, numbers) if len(numbers) > limit else np.zeros(len(numbers), np.int8)
+    doubtful = set(np.array(numbers)[late > 1].tolist())
+    first = rank_hash(sample.seed, *name)
+    places_s = [shown[tile] for tile in numbers]
+    for tile in varied_order(tiles, numbers, first, moments_s=places_s, apart_s=apart_s, late=late):
+        if len(chosen) >= limit and tile in doubtful:
+            continue
         place = bisect_right(in_time, shown[tile])
         beside_s = in_time[max(0, place - 1) : place + 1]
         if all(abs(shown[tile] - other_s) >= sample.min_spacing_s for other_s in beside_s):
@@ -72,25 +75,35 @@ def chosen_moments(
 
 
 def varied_order(
-    tiles: Tiles, numbers: Sequence[int], first: int, apart_s: float = 0.0, late: NDArray[np.bool_] | None = None
+    tiles: Tiles,
+    numbers: Sequence[int],
+    first: int,
+    *,
+    moments_s: Sequence[float] | None = None,
+    apart_s: float = 0.0,
+    late: Grades | None = None,
 ) -> Iterator[int]:
     """The tiles ``numbers``, each the farthest from all those before it, from place ``first`` on, counted around
-    those that are not ``late``.
+    those that are the least ``late``. ``moments_s``: what stands for each of them (n,), by default its own.
 
     Far: by how many cells differ, in four steps up to "another picture"; then by time; then the earlier one. What
-    is less than ``apart_s`` from one before comes when nothing else is left, and then what is ``late`` (n,).
+    is doubtful (``late`` 2 and more, (n,)) comes last, before it what lies in a slot of which there was one, and
+    before that what is less than ``apart_s`` from one; among all of these the more doubtful after the less.
     """
     planes = planes_of(tiles.cells[list(numbers)])
-    moments_s = np.array([tiles.moments_s[number] for number in numbers])
-    turn = np.zeros(len(numbers), np.int8) if late is None else late.astype(np.int8)
+    times_s = np.array([tiles.moments_s[number] for number in numbers] if moments_s is None else moments_s)
+    slots = (times_s // SLOT_S).astype(np.int64)
+    late = np.zeros(len(numbers), np.int8) if late is None else late
+    gone, again = np.zeros(len(numbers), np.bool_), np.zeros(len(numbers), np.bool_)
     step = np.full(len(numbers), len(STEPS))
     away_s = np.full(len(numbers), np.inf)
-    begin = np.flatnonzero(turn == turn.min())
+    begin = np.flatnonzero(late == late.min())
     place = int(begin[first % len(begin)])
     for _ in numbers:
         yield numbers[place]
         share = counts_of(changed_cells(planes, planes[:, place : place + 1], OTHER)) / CELLS
         step = np.minimum(step, np.searchsorted(STEPS, share, side="right"))
-        away_s = np.minimum(away_s, np.abs(moments_s - moments_s[place]))
-        turn[place] = _GONE
-        place = int(np.lexsort((moments_s, -away_s, -step, away_s < apart_s, turn))[0])
+        away_s = np.minimum(away_s, np.abs(times_s - times_s[place]))
+        gone[place] = True
+        again |= slots == slots[place]
+        place = int(np.lexsort((times_s, -away_s, -step, late, away_s < apart_s, again, late > 1, gone))[0])

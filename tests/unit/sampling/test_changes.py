@@ -18,6 +18,7 @@ from harvester.sampling.changes import doubted, with_doubts
 from harvester.sampling.labels import Evidence, Extent, labelled_spans
 from harvester.sampling.looks import Glance, looks_of
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, Tiles
+from tests.unit.sampling.boards import board
 from tests.unit.sampling.test_labels import VOD
 
 INTERVAL_S = 30.0
@@ -39,7 +40,7 @@ def picture(shown: str, seed: int) -> Cells:
 def tiles(shown: str, interval_s: float = INTERVAL_S) -> Tiles:
     """A tile of the category of each letter."""
     cells = np.stack([picture(letter, number) for number, letter in enumerate(shown)])
-    return Tiles(tuple(n * interval_s for n in range(len(shown))), interval_s, cells, np.zeros(len(shown)))
+    return board(cells, interval_s)
 
 
 def chapters(*told: tuple[str, int, int]) -> list[tuple[Span, str]]:

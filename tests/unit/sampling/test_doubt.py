@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,12 @@ from numpy.typing import NDArray
 from harvester.config import Sample
 from harvester.model import Label, LabelledSpan, Span
 from harvester.sampling.categories import NON_GAMES
-from harvester.sampling.doubt import AGAINST, DOUBTFUL, MOST, doubtful, doubts, with_unlike
+from harvester.sampling.doubt import AGAINST, LEVELS, SHARE, doubts, grades, with_unlike
 from harvester.sampling.labels import Evidence
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, Tiles
 from harvester.sampling.variety import CROWD, chosen_moments, varied_order
+from tests.unit.sampling.boards import board
+from tests.unit.sampling.test_edges import moving
 
 Cells = NDArray[np.int16]
 STEP_S = 10.0
@@ -37,11 +41,11 @@ def waves(count: int, seed: int = 7) -> Cells:
 
 def tiles(*pieces: Cells) -> Tiles:
     cells = np.concatenate(pieces)
-    return Tiles(tuple(STEP_S * number for number in range(len(cells))), STEP_S, cells, np.zeros(len(cells)))
+    return board(cells, STEP_S)
 
 
-def marked(shown: Tiles) -> list[int]:
-    return np.flatnonzero(doubtful(shown, range(len(shown.moments_s)))).tolist()
+def marked(shown: Tiles, grade: int = 2) -> list[int]:
+    return np.flatnonzero(grades(shown, range(len(shown.moments_s))) >= grade).tolist()
 
 
 def chosen(shown: Tiles, limit: int, spare: int = 0) -> list[int]:
@@ -53,50 +57,69 @@ def chosen(shown: Tiles, limit: int, spare: int = 0) -> list[int]:
 
 def test_a_picture_that_stays_for_a_while_and_is_unlike_the_rest_is_doubtful() -> None:
     shown = tiles(play(40), waves(10), play(50, seed=1))
-    assert marked(shown) == list(range(40, 50))
+    assert marked(shown) == marked(shown, len(LEVELS)) == list(range(40, 50))
     doubt = doubts(shown, range(100))
-    assert doubt[40:50].min() > 0.9
-    assert np.delete(doubt, range(38, 52)).max() < DOUBTFUL / 2
+    assert doubt[40:50].min() > 2
+    assert np.delete(doubt, range(38, 52)).max() < LEVELS[1]
 
 
 def test_what_is_seen_here_and_there_is_not_doubtful() -> None:
     pieces = [piece for seed in range(10) for piece in (play(8, seed), waves(2, seed))]
-    assert marked(tiles(*pieces, play(8, 10))) == []
-
-
-def test_in_a_calm_vod_what_is_unlike_more_than_a_third_of_it_may_be_the_play() -> None:
-    still = np.repeat(play(1), 40, axis=0)
-    assert marked(tiles(still, waves(15), still)) == list(range(40, 55))
-    shown = tiles(still, waves(37), still)  # of 117
-    assert len(marked(shown)) == int(MOST * 117)
-    assert doubts(shown, range(117))[40:77].min() >= DOUBTFUL
-    assert doubts(tiles(still, waves(38), still), range(118)).tolist() == [0.0] * 118
+    assert len(marked(tiles(*pieces, play(8, 10)))) < 10  # of the 20 that are unlike the rest
 
 
 def test_where_every_scene_is_unlike_all_others_nothing_is_doubtful() -> None:
     shown = tiles(*((80 * level + play(20, level) // 2).astype(np.int16) for level in range(3)))
-    assert doubts(shown, range(60)).tolist() == [0.0] * 60
     assert marked(shown) == []
+
+
+def test_where_all_is_alike_nothing_is_doubtful() -> None:
+    assert doubts(tiles(np.repeat(play(1), 60, axis=0)), range(60)).tolist() == [0.0] * 60
 
 
 def test_what_takes_up_most_of_the_vod_is_usual() -> None:
     assert not set(marked(tiles(play(20), waves(60)))) & set(range(22, 80))
 
 
-def test_no_more_than_a_quarter_is_doubtful() -> None:
-    shown = tiles(play(30), waves(45), play(35, seed=1))
-    assert len(marked(shown)) == int(MOST * 110)
-    assert set(marked(shown)) <= set(range(30, 75))
+def test_no_more_than_a_share_is_doubtful() -> None:
+    shown = tiles(play(30), waves(54), play(26, seed=1))
+    assert len(marked(shown, 1)) == int(SHARE * 110)
+    assert set(marked(shown, 1)) <= set(range(30, 84))
 
 
 def test_of_more_moments_than_are_compared_each_has_its_doubt() -> None:
     assert len(marked(tiles(play(2 * AGAINST), waves(12), play(AGAINST, seed=1)))) == 12
 
 
+def lively(count: int, seed: int = 0) -> Tiles:
+    """Pictures that share nothing but a line of letters at the top."""
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(0, 255, (count, CELL_ROWS, CELL_COLS, 3)).astype(np.int16)
+    board_ = tiles(cells)
+    lumas = moving(count, seed)
+    lumas[:, 4:8, 10:50] = np.random.default_rng(1).integers(0, 2, (4, 40), dtype=np.uint8) * 255
+    return replace(board_, lumas=lumas)
+
+
+def test_in_a_lively_vod_what_lacks_its_score_is_doubtful() -> None:
+    shown = lively(60)
+    lumas = shown.lumas.copy()
+    lumas[20:30] = moving(10, seed=5)
+    assert marked(replace(shown, lumas=lumas)) == list(range(20, 30))
+    assert not set(marked(shown)) & set(range(20, 30))
+
+
+def test_in_a_lively_vod_what_brings_a_text_of_its_own_is_doubtful() -> None:
+    shown = lively(60)
+    lumas = shown.lumas.copy()
+    lumas[20:30, 20:26, 20:60] = np.random.default_rng(2).integers(0, 2, (6, 40), dtype=np.uint8) * 255
+    assert set(range(20, 30)) <= set(marked(replace(shown, lumas=lumas))) <= set(range(18, 32))
+
+
 def test_no_tile_has_no_doubt() -> None:
     assert doubts(tiles(play(3)), []).shape == (0,)
-    assert doubtful(tiles(play(3)), []).shape == (0,)
-    assert doubtful(tiles(play(3)), [1]).tolist() == [False]
+    assert grades(tiles(play(3)), []).shape == (0,)
+    assert grades(tiles(play(3)), [1]).tolist() == [0]
 
 
 @settings(max_examples=25, deadline=None)
@@ -105,19 +128,16 @@ def test_no_tile_has_no_doubt() -> None:
     lengths=st.tuples(st.integers(1, 12), st.integers(0, 6), st.integers(1, 12)),
     level=st.integers(0, 120),
 )
-def test_doubt_knows_neither_the_direction_of_time_nor_colours(
-    seed: int, lengths: tuple[int, int, int], level: int
-) -> None:
+def test_doubt_has_its_limits(seed: int, lengths: tuple[int, int, int], level: int) -> None:
     before, between, after = lengths
     middle = (level + play(between, seed + 1)).astype(np.int16)
-    cells = np.concatenate([play(before, seed), middle, play(after, seed + 2)])
-    numbers = range(len(cells))
-    doubt = doubts(tiles(cells), numbers)
+    shown = tiles(np.concatenate([play(before, seed), middle, play(after, seed + 2)]))
+    numbers = range(before + between + after)
+    doubt, grade = doubts(shown, numbers), grades(shown, numbers)
     assert doubt.min() >= 0.0
-    assert doubt.max() <= 1.0
-    assert doubts(tiles(cells[::-1]), numbers)[::-1].tolist() == doubt.tolist()
-    assert doubts(tiles(cells[..., ::-1]), numbers).tolist() == doubt.tolist()
-    assert doubtful(tiles(cells), numbers).sum() <= MOST * len(cells)
+    assert (grade > 0).sum() <= SHARE * len(numbers)
+    assert all(doubt[grade >= which + 1].min(initial=9.0) >= LEVELS[which] for which in range(len(LEVELS)))
+    assert doubts(shown, numbers).tolist() == doubt.tolist()
 
 
 # -- in the order of targets --------------------------------------------------------------------------------------
@@ -140,7 +160,7 @@ def test_doubtful_moments_are_not_to_spare() -> None:
 def test_where_nothing_is_to_spare_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = tiles(play(40), waves(10), play(50, seed=1))
     found = chosen(shown, 100), chosen(shown, 99)
-    monkeypatch.setattr("harvester.sampling.doubt.DOUBTFUL", 2.0)
+    monkeypatch.setattr("harvester.sampling.doubt.LEVELS", (99.0, 99.0, 99.0))
     assert chosen(shown, 100) == found[0]
     assert chosen(shown, 99) != found[1]
     assert len(set(range(40, 50)) & set(found[1])) == 9
@@ -148,11 +168,25 @@ def test_where_nothing_is_to_spare_nothing_changes(monkeypatch: pytest.MonkeyPat
 
 def test_a_doubtful_moment_is_never_the_first_while_others_are_there() -> None:
     shown = tiles(play(3), waves(1), play(4, seed=1))
-    late = np.array([False, True, True] + [False] * 5)
+    late = np.array([0, 2, 3, 0, 0, 0, 0, 0], np.int8)
     orders = [list(varied_order(shown, range(8), first, late=late)) for first in range(12)]
     assert {order[0] for order in orders} == {0, 3, 4, 5, 6, 7}
-    assert all(set(order[6:]) == {1, 2} and sorted(order) == list(range(8)) for order in orders)
-    assert sorted(varied_order(shown, range(8), 3, late=np.ones(8, np.bool_))) == list(range(8))
+    assert all(order[6:] == [1, 2] and sorted(order) == list(range(8)) for order in orders)
+    assert sorted(varied_order(shown, range(8), 3, late=np.full(8, 2, np.int8))) == list(range(8))
+
+
+def test_a_slot_gets_a_second_one_when_each_has_one_and_the_little_doubtful_come_last_of_these() -> None:
+    shown = tiles(play(30))
+    order = list(varied_order(shown, range(30), 0))
+    assert {number // 3 for number in order[:10]} == set(range(10))  # 30 s are three tiles
+    late = np.zeros(30, np.int8)
+    late[6:9] = late[20] = 1
+    order = list(varied_order(shown, range(30), 0, late=late))
+    assert {number // 3 for number in order[:10]} == set(range(10))
+    assert order[9] in {6, 7, 8}
+    assert 20 not in order[:10]
+    late[6:9] = 2
+    assert set(list(varied_order(shown, range(30), 0, late=late))[-3:]) == {6, 7, 8}
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise, takewhile
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from harvester.config import Sample
 from harvester.model import Label, LabelledSpan, Span
+from harvester.sampling.edges import POINT_COLS, POINT_ROWS
 from harvester.sampling.storyboard import (
     CELL_COLS,
     CELL_ROWS,
@@ -23,6 +25,7 @@ from harvester.sampling.storyboard import (
     log_detail,
 )
 from harvester.sampling.variety import chosen_moments, varied_order
+from tests.unit.sampling.boards import board
 
 INTERVAL_S = 60.0
 LABEL = Label("chapter", 0.9)
@@ -53,8 +56,7 @@ def card(count: int, seed: int = 1, changing: int = 0) -> list[Cells]:
 
 def tiles(*pieces: list[Cells], interval_s: float = INTERVAL_S) -> Tiles:
     cells = np.stack([cells for piece in pieces for cells in piece])
-    moments_s = tuple(number * interval_s for number in range(len(cells)))
-    return Tiles(moments_s, interval_s, cells, np.zeros(len(cells)))
+    return board(cells, interval_s)
 
 
 def idle(*pieces: list[Cells], interval_s: float = INTERVAL_S, length_s: float | None = None) -> list[tuple]:
@@ -245,7 +247,8 @@ def test_two_tiles_of_one_picture_make_one_target() -> None:
     assert sorted(found) == [10.0 * number for number in range(13)]
 
 
-def test_what_repeats_is_chosen_once_before_it_is_chosen_twice() -> None:
+def test_what_repeats_is_chosen_once_before_it_is_chosen_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harvester.sampling.doubt.LEVELS", (99.0,) * 3)  # else what moves comes last
     found = chosen(tiles(card(10, seed=1), play(10), card(10, seed=1)), 11)
     still = [moment_s for moment_s in found if not 600 <= moment_s < 1200]
     assert len(still) == 1
@@ -254,7 +257,7 @@ def test_what_repeats_is_chosen_once_before_it_is_chosen_twice() -> None:
 def test_a_lively_stretch_of_a_calm_vod_gets_three_times_its_share_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harvester.sampling.doubt.DOUBTFUL", 2.0)  # else it comes last
+    monkeypatch.setattr("harvester.sampling.doubt.LEVELS", (99.0,) * 3)  # else it comes last
     shown = tiles(card(60, seed=1), play(20), card(20, seed=1), interval_s=20.0)
     found = chosen(shown, 20)
     lively = [moment_s for moment_s in found if 1200 <= moment_s < 1600]
@@ -275,8 +278,18 @@ def test_moments_that_are_crowded_come_after_all_others() -> None:
 
 
 def test_tiles_without_their_moments_cannot_be_made() -> None:
-    with pytest.raises(ValueError, match="moments of tiles"):
-        Tiles((0.0,), 1.0, np.zeros((2, CELL_ROWS, CELL_COLS, 3), np.int16), np.zeros(1))
+    cells, lumas = (
+        np.zeros((1, CELL_ROWS, CELL_COLS, 3), np.int16),
+        np.zeros((1, POINT_ROWS, POINT_COLS), np.uint8),
+    )
+    assert Tiles((0.0,), 1.0, cells, np.zeros(1), lumas).moments_s == (0.0,)
+    for given in (
+        (cells[[0, 0]], np.zeros(1), lumas),
+        (cells, np.zeros(2), lumas),
+        (cells, np.zeros(1), lumas[:, 1:]),
+    ):
+        with pytest.raises(ValueError, match="of 1 moments"):
+            Tiles((0.0,), 1.0, *given)
 
 
 # -- detail -------------------------------------------------------------------------------------------------------
@@ -293,7 +306,7 @@ def test_detail_follows_what_is_to_be_seen_and_knows_no_brightness() -> None:
 
 def test_detail_between_tiles_lies_between_theirs_and_is_relative() -> None:
     cells = np.zeros((3, CELL_ROWS, CELL_COLS, 3), np.int16)
-    tiles = Tiles((0.0, 10.0, 20.0), 10.0, cells, np.array([1.0, 3.0, 2.0]))
+    tiles = board(cells, 10.0, np.array([1.0, 3.0, 2.0]))
     found = [tiles.detail_at(moment_s) for moment_s in (-5, 0, 5, 10, 18, 20, 99)]
     assert found == pytest.approx([-1, -1, 0, 1, 0.2, 0, 0])
 
@@ -302,7 +315,7 @@ def test_detail_is_interpolated_as_numpy_does() -> None:
     rng = np.random.default_rng(9)
     moments_s, details = np.sort(rng.uniform(0, 900, 40)), rng.normal(size=40)
     cells = np.zeros((40, CELL_ROWS, CELL_COLS, 3), np.int16)
-    tiles = Tiles(tuple(moments_s.tolist()), 20.0, cells, details)
+    tiles = replace(board(cells, 20.0, details), moments_s=tuple(moments_s.tolist()))
     asked = [-1.0, 901.0, *moments_s.tolist(), *rng.uniform(-10, 910, 200).tolist()]
     expected = np.interp(asked, moments_s, details) - details.mean()
     assert [tiles.detail_at(moment_s) for moment_s in asked] == pytest.approx(expected.tolist(), abs=1e-12)

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harvester.model import Label, LabelledSpan, Span
+from harvester.sampling import steady
 from harvester.sampling import unplayed as limits
 from harvester.sampling.labels import Evidence
 from harvester.sampling.scene import Scene
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, Tiles
 from harvester.sampling.unplayed import Unplayed, unplayed, with_unplayed
+from tests.unit.sampling.boards import board
 
 INTERVAL_S = 20.0
 GAME, SECOND, TALKS = "7", "8", "509658"
@@ -57,7 +59,7 @@ def shuffled(count: int, seed: int) -> list[Cells]:
 
 def tiles(*pieces: Sequence[Cells], interval_s: float = INTERVAL_S) -> Tiles:
     cells = np.stack([cells for piece in pieces for cells in piece])
-    return Tiles(tuple(n * interval_s for n in range(len(cells))), interval_s, cells, np.zeros(len(cells)))
+    return board(cells, interval_s)
 
 
 def labelled(*spans: tuple[str, int, int]) -> list[LabelledSpan]:
@@ -91,11 +93,12 @@ def test_where_too_much_moves_nothing_is_told() -> None:
     assert found(tiles(play(20), scene(8, 5, 0.6), play(20, 2))) == Unplayed()
 
 
-def test_colours_that_stay_are_a_scene_too_if_they_stay_longer() -> None:
-    long = found(tiles(play(20), shuffled(limits.COLOUR_TILES, 5), play(20, 2)))
-    assert tiles_of(long) == [(20, 20 + limits.COLOUR_TILES - 1)]
+def test_colours_that_stay_are_a_scene_too_if_they_stay_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DOUBT", 0.0)  # of noise nothing is usual
+    long = found(tiles(play(20), shuffled(steady.COLOUR_TILES, 5), play(20, 2)))
+    assert tiles_of(long) == [(20, 20 + steady.COLOUR_TILES - 1)]
     assert not long.scenes[0].standing.any()
-    assert found(tiles(play(20), shuffled(limits.COLOUR_TILES - 1, 5), play(20, 2))) == Unplayed()
+    assert found(tiles(play(20), shuffled(steady.COLOUR_TILES - 1, 5), play(20, 2))) == Unplayed()
 
 
 def test_a_scene_lasts_a_minute_and_a_half_and_five_tiles() -> None:
@@ -105,7 +108,7 @@ def test_a_scene_lasts_a_minute_and_a_half_and_five_tiles() -> None:
     for count, lasts in ((18, False), (19, True)):
         board = tiles(play(40), scene(count, 5, 0.0), play(40, 2), interval_s=5.0)
         assert bool(unplayed(board, labelled((GAME, 0, 99)), 500.0).spans) is lasts
-    assert limits.LASTS_S == 90
+    assert steady.LASTS_S == 90
 
 
 def test_shorter_scenes_tell_that_a_game_stands_still() -> None:
@@ -137,7 +140,8 @@ def test_what_stands_all_over_the_vod_is_an_overlay() -> None:
     assert known is not None and not known.standing[:, :10].any()
 
 
-def test_scenes_are_exceptions() -> None:
+def test_scenes_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DOUBT", 0.0)  # of noise nothing is usual
     cards = [[*scene(6, 10 + n), *play(12, 10 + n)] for n in range(limits.SCENES + 1)]
     assert len(found(tiles(play(20), *cards[:-1])).scenes) == limits.SCENES
     assert found(tiles(play(20), *cards)) == Unplayed()
@@ -145,13 +149,26 @@ def test_scenes_are_exceptions() -> None:
     assert found(tiles(scene(19, 5), play(20))).spans
 
 
-def test_a_game_that_stands_still_keeps_its_scenes() -> None:
+def test_a_game_that_stands_still_keeps_its_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DOUBT", 0.0)  # of noise nothing is usual
     assert found(tiles(*(scene(7, 10 + n, 0.2) for n in range(12)))) == Unplayed()
     for views, spans in ((7, 1), (8, 0)):  # of three tiles, one of which shows the same as both its neighbours
         some = [cells for n in range(views) for cells in scene(4, 50 + n, 0.2)]
         assert len(found(tiles(play(40 - 4 * views), scene(8, 5), some)).spans) == spans
     table = [*scene(50, 5, 0.4)]
     assert found(tiles(table)) == Unplayed()
+
+
+def test_what_is_usual_is_no_exception_though_another_game_moves_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table that stands for a while, under another light before and after; then something else."""
+    rng = np.random.default_rng(4)
+    light = [picture(5) + rng.choice([-12, 12], (CELL_ROWS, CELL_COLS, 1)).astype(np.int16) for _ in range(24)]
+    board = tiles(light[:12], scene(10, 5, 0.0), light[12:], play(14, 4))
+    assert found(board) == Unplayed()
+    monkeypatch.setattr(limits, "DOUBT", -1.0)
+    assert found(board).spans
 
 
 def test_what_the_rest_of_the_vod_is_related_to_is_the_games() -> None:
@@ -233,8 +250,8 @@ def test_no_steady_window_is_passed_over_unseen(count: int, wide: int, stay: int
     cells = np.ascontiguousarray(cells + rng.integers(-wobble, wobble + 1, cells.shape)).astype(np.int16)
     free = rng.random(cells.shape[2]) < 0.8
     colours = np.sort(cells[..., free], axis=2)
-    may_be = limits._may_be_steady(cells, colours, free, wide)
+    may_be = steady._may_be_steady(cells, colours, free, wide)
     assert len(may_be) == max(0, count - wide + 1)
     for start in range(len(may_be)):
-        near = limits._Nearness.of(cells, colours, slice(start, start + wide), free)
+        near = steady.Nearness.of(cells, colours, slice(start, start + wide), free)
         assert may_be[start] or near is None

@@ -1,0 +1,119 @@
+"""Edges that stay where they are in a VOD's pictures, by its storyboard. Pure.
+
+A game draws its score, its map, its frame at one place for as long as it is played, and so does a broadcaster with
+a camera's frame; a break or a talk is another picture, where these are missing. It has its own: a line of text, a
+desk, a logo, that stay for a minute and are nowhere in the rest of the VOD, whatever moves behind them. Neither is
+told by mean colours, in which a score is nothing and a moving background all.
+
+An edge is the gradient of brightness at a point, down and across: it is there again if it points the same way and
+is as strong.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Points of a tile that are looked at: 2 x 2 pixels each of 160 x 90.
+POINT_ROWS, POINT_COLS = 45, 80
+#: Points along a side that are left out: a neighbour on the sheet shows through there.
+RIM = 2
+#: An edge is so strong at least (levels from one point to the one after the next), and where there is none it is
+#: weaker than half. With 8 or 18 in its place what :mod:`harvester.sampling.doubt` measures is the same.
+EDGE = 12
+#: An edge is there again with this share of it.
+AGAIN = 0.5
+#: Fewer edges than this are no frame and no score: nothing can be missing.
+LEAST = 10
+#: Pictures among which what always stands is looked for, evenly chosen, and all of fewer.
+AMONG = 64
+#: An edge stays that is seen again for so long (s), in so many pictures at least, from one to the next of these in
+#: this share.
+STAYS_S, STAYS_TILES, STAYS_SHARE = 60.0, 3, 0.8
+
+Lumas = NDArray[np.uint8]  # (n, 45, 80)
+_Gradients = NDArray[np.float32]  # (2, n, points)
+
+
+def point_lumas(image: NDArray[np.uint8]) -> Lumas:
+    """Mean green (the most of luma) at the 45 x 80 points of a picture (height, width, 3) of any size.
+
+    By coverage, in whole numbers: in float32 they are exact up to 65,793 pixels.
+    """
+    height, width = image.shape[:2]
+    down, across = _coverage(height, POINT_ROWS), _coverage(width, POINT_COLS)
+    sums = down @ image[..., 1].astype(np.float32) @ across.T
+    means: Lumas = (sums.astype(np.int64) // (height * width)).astype(np.uint8)
+    return means
+
+
+def _coverage(size: int, parts: int) -> NDArray[np.float32]:
+    """By how much each of ``size`` lines covers each part, a line being ``parts`` long: (parts, size)."""
+    part, line = np.arange(parts)[:, None] * size, np.arange(size)[None] * parts
+    covered = np.minimum(part + size, line + parts) - np.maximum(part, line)
+    lines: NDArray[np.float32] = np.clip(covered, 0, None).astype(np.float32)
+    return lines
+
+
+class Edges:
+    """The edges of pictures that follow one another, ``interval_s`` apart."""
+
+    def __init__(self, lumas: Lumas, interval_s: float) -> None:
+        gradients = _gradients(lumas)
+        usual = _usual(gradients)
+        strength = np.square(usual).sum(axis=0)
+        self._always = strength >= EDGE**2
+        self._usual, self._strength = usual[:, self._always], strength[self._always]
+        self._gradients, self._never = gradients, strength < (EDGE / 2) ** 2
+        self._wide = max(STAYS_TILES, math.ceil(STAYS_S / interval_s) + 1)
+
+    def missing(self) -> NDArray[np.float64]:
+        """The share of the edges that stand in half of the pictures and more which is not in each (n,)."""
+        if len(self._strength) < LEAST:
+            return np.zeros(self._gradients.shape[1])
+        found = (self._gradients[:, :, self._always] * self._usual[:, None]).sum(axis=0) / self._strength
+        missing: NDArray[np.float64] = 1.0 - np.clip(found, 0.0, 1.0).mean(axis=1, dtype=np.float64)
+        return missing
+
+    def passing(self) -> NDArray[np.float64]:
+        """How many edges that are not usual stay for a while where each picture is in it (n,)."""
+        count, pairs = self._gradients.shape[1], self._wide - 1
+        most = np.zeros(count)
+        if count < self._wide:
+            return most
+        before = np.concatenate(
+            [np.zeros((1, int(self._never.sum())), np.int32), np.cumsum(self._again(), axis=0)]
+        )
+        stay = (before[pairs:] - before[:-pairs] >= math.ceil(STAYS_SHARE * pairs - 1e-9)).sum(axis=1)
+        for place in range(self._wide):
+            inside = most[place : place + len(stay)]
+            np.maximum(inside, stay, out=inside)
+        return most
+
+    def _again(self) -> NDArray[np.bool_]:
+        """Which edges, where usually there is none, are in a picture and in the next (n - 1, points)."""
+        free = self._gradients[:, :, self._never]
+        strength = np.square(free).sum(axis=0)
+        stronger = np.maximum(strength[1:], strength[:-1])
+        alike = (free[:, 1:] * free[:, :-1]).sum(axis=0)
+        again: NDArray[np.bool_] = (stronger >= EDGE**2) & (alike > AGAIN * stronger)
+        return again
+
+
+def _gradients(lumas: Lumas) -> _Gradients:
+    levels = lumas.astype(np.float32)
+    inner = (slice(None), slice(RIM, -RIM), slice(RIM, -RIM))
+    across, down = np.zeros_like(levels), np.zeros_like(levels)
+    across[:, :, 1:-1] = levels[:, :, 2:] - levels[:, :, :-2]
+    down[:, 1:-1] = levels[:, 2:] - levels[:, :-2]
+    return np.stack([across[inner].reshape(len(lumas), -1), down[inner].reshape(len(lumas), -1)])
+
+
+def _usual(gradients: _Gradients) -> NDArray[np.float32]:
+    """The gradient in the middle of all pictures (2, points), of an even number the upper one."""
+    count = gradients.shape[1]
+    places = np.linspace(0, count - 1, min(count, AMONG)).astype(np.int64)
+    middle: NDArray[np.float32] = np.partition(gradients[:, places], len(places) // 2, axis=1)[:, len(places) // 2]
+    return middle
