@@ -12,6 +12,7 @@ is as strong.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ AMONG = 64
 #: this share.
 STAYS_S, STAYS_TILES, STAYS_SHARE = 60.0, 3, 0.8
 
-Lumas = NDArray[np.uint8]  # (n, 45, 80)
-_Gradients = NDArray[np.float32]  # (2, n, points)
+Lumas = NDArray[np.uint8]  # (n, 45, 80) of tiles
+_Gradients = NDArray[np.int16]  # (2, n, points)
 
 
 def point_lumas(image: NDArray[np.uint8]) -> Lumas:
@@ -45,10 +46,11 @@ def point_lumas(image: NDArray[np.uint8]) -> Lumas:
     height, width = image.shape[:2]
     down, across = _coverage(height, POINT_ROWS), _coverage(width, POINT_COLS)
     sums = down @ image[..., 1].astype(np.float32) @ across.T
-    means: Lumas = (sums.astype(np.int64) // (height * width)).astype(np.uint8)
+    means: Lumas = (sums / np.float32(height * width)).astype(np.uint8)
     return means
 
 
+@lru_cache(maxsize=16)
 def _coverage(size: int, parts: int) -> NDArray[np.float32]:
     """By how much each of ``size`` lines covers each part, a line being ``parts`` long: (parts, size)."""
     part, line = np.arange(parts)[:, None] * size, np.arange(size)[None] * parts
@@ -58,10 +60,11 @@ def _coverage(size: int, parts: int) -> NDArray[np.float32]:
 
 
 class Edges:
-    """The edges of pictures that follow one another, ``interval_s`` apart."""
+    """The edges of pictures (n, height, width) that follow one another, ``interval_s`` apart. ``rim``: points
+    along each side that are left out."""
 
-    def __init__(self, lumas: Lumas, interval_s: float) -> None:
-        gradients = _gradients(lumas)
+    def __init__(self, lumas: Lumas, interval_s: float, *, rim: int = RIM) -> None:
+        gradients = _gradients(lumas, rim)
         usual = _usual(gradients)
         strength = np.square(usual).sum(axis=0)
         self._always = strength >= EDGE**2
@@ -94,7 +97,7 @@ class Edges:
 
     def _again(self) -> NDArray[np.bool_]:
         """Which edges, where usually there is none, are in a picture and in the next (n - 1, points)."""
-        free = self._gradients[:, :, self._never]
+        free = self._gradients[:, :, self._never].astype(np.float32)
         strength = np.square(free).sum(axis=0)
         stronger = np.maximum(strength[1:], strength[:-1])
         alike = (free[:, 1:] * free[:, :-1]).sum(axis=0)
@@ -102,18 +105,17 @@ class Edges:
         return again
 
 
-def _gradients(lumas: Lumas) -> _Gradients:
-    levels = lumas.astype(np.float32)
-    inner = (slice(None), slice(RIM, -RIM), slice(RIM, -RIM))
-    across, down = np.zeros_like(levels), np.zeros_like(levels)
-    across[:, :, 1:-1] = levels[:, :, 2:] - levels[:, :, :-2]
-    down[:, 1:-1] = levels[:, 2:] - levels[:, :-2]
-    return np.stack([across[inner].reshape(len(lumas), -1), down[inner].reshape(len(lumas), -1)])
+def _gradients(lumas: Lumas, rim: int) -> _Gradients:
+    levels = lumas.astype(np.int16)
+    rows, columns = slice(rim, -rim), slice(rim, -rim)
+    across = levels[:, rows, rim + 1 : levels.shape[2] - rim + 1] - levels[:, rows, rim - 1 : -rim - 1]
+    down = levels[:, rim + 1 : levels.shape[1] - rim + 1, columns] - levels[:, rim - 1 : -rim - 1, columns]
+    return np.stack([across.reshape(len(lumas), -1), down.reshape(len(lumas), -1)])
 
 
 def _usual(gradients: _Gradients) -> NDArray[np.float32]:
     """The gradient in the middle of all pictures (2, points), of an even number the upper one."""
     count = gradients.shape[1]
     places = np.linspace(0, count - 1, min(count, AMONG)).astype(np.int64)
-    middle: NDArray[np.float32] = np.partition(gradients[:, places], len(places) // 2, axis=1)[:, len(places) // 2]
-    return middle
+    middle = np.partition(gradients[:, places], len(places) // 2, axis=1)[:, len(places) // 2]
+    return middle.astype(np.float32)

@@ -13,8 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.model import TILE_COLS, TILE_ROWS
 from harvester.sampling.categories import NON_GAMES
 from harvester.sampling.changes import is_contradicted
+from harvester.sampling.doubt import LEAST_SEEN, standing_out
 from harvester.sampling.labels import Evidence
 from harvester.sampling.scene import Scene
 from harvester.sampling.untold import OTHER_GAME, Board, untold
@@ -54,6 +56,7 @@ def leaving(ledger: Ledger, barrier: Barrier, rules: Rules) -> dict[int, str]:
             found |= dict.fromkeys(shown.idle(), IDLE)
             found |= dict.fromkeys(shown.unplayed(), IDLE)
             found |= dict.fromkeys(shown.passed_over() if rules.placed else (), IDLE)
+            found |= dict.fromkeys(shown.unlike() if rules.unlike else (), IDLE)
         found |= dict.fromkeys(shown.untold(), OTHER_GAME)
         found |= dict.fromkeys(shown.contradicted() if rules.placed else (), OTHER_GAME)
         found |= dict.fromkeys(shown.cards(), RECURRING)
@@ -127,6 +130,21 @@ class _Shown:
             doubtful = (span for span, category_id in evidence.unlike if category_id == one.category_id)
             if any(vod_s in span for span in (*evidence.idle, *doubtful)):
                 yield one.seq
+
+    def unlike(self) -> Iterator[int]:
+        """Kept frames that stand out among those of their VOD, whose storyboard nobody saw."""
+        looked_at = {source_id for source_id, evidence in self._evidence if evidence.glance is not None}
+        parts: dict[tuple[str, str], list[tuple[float, int]]] = {}
+        for number, one in enumerate(self._seen):
+            if one.offset_s is not None and one.source not in looked_at and one.category_id not in NON_GAMES:
+                parts.setdefault((one.source, one.category_id), []).append((one.offset_s, number))
+        for part in map(sorted, parts.values()):
+            numbers = np.array([number for _, number in part])
+            interval_s = (part[-1][0] - part[0][0]) / len(part)
+            if len(part) >= LEAST_SEEN and interval_s > 0:
+                pictures = self._thumbnails[numbers].reshape(-1, TILE_ROWS, TILE_COLS)
+                marked = numbers[standing_out(pictures, interval_s)]
+                yield from (self._seen[number].seq for number in np.intersect1d(marked, self._asked).tolist())
 
     def contradicted(self) -> Iterator[int]:
         """Kept frames of clips that are cut from where the storyboard of their VOD contradicts what is told."""

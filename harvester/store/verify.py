@@ -55,6 +55,7 @@ def rules_record(rules: Rules) -> dict[str, Any]:
         "min_broadcasters": rules.caps.min_broadcasters,
         "apart": rules.apart,
         "placed": rules.placed,
+        "unlike": rules.unlike,
     }
 
 
@@ -212,7 +213,7 @@ def _rules(record: dict[str, Any]) -> Rules:
     """The rules that :func:`rules_record` wrote; earlier versions knew fewer filters and caps."""
     kinds = ("max_per_broadcaster", "max_per_day", "even_share", "min_broadcasters")
     caps = Caps(*(record.get(kind, 0) for kind in kinds))
-    later = {name: record.get(name, False) for name in ("apart", "placed")}
+    later = {name: record.get(name, False) for name in ("apart", "placed", "unlike")}
     return Rules(Filter(**(BEFORE | record["filter"])), record["radius"], caps, **later)
 
 

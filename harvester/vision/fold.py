@@ -35,7 +35,8 @@ class Rules:
 
     Runs of earlier versions did not ask: ``apart``: what recurs or is idle leaves only if it stands apart where it
     was seen; ``placed``: what a clip shows leaves if the storyboard of its VOD casts doubt on it there, and a clip
-    alone is not taken for a VOD that is about what it shows.
+    alone is not taken for a VOD that is about what it shows; ``unlike``: of a VOD without storyboard what stands
+    out among its pictures leaves.
     """
 
     filter: Filter
@@ -43,6 +44,7 @@ class Rules:
     caps: Caps = NO_CAPS
     apart: bool = True
     placed: bool = True
+    unlike: bool = True
 
 
 @dataclass(frozen=True, slots=True)

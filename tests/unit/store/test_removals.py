@@ -27,6 +27,7 @@ from harvester.model import (
     VodType,
 )
 from harvester.sampling.labels import Evidence
+from harvester.sampling.looks import WIDTH, Glance
 from harvester.sampling.plan import Opened, Wish, first_part, plan_visits
 from harvester.sampling.scene import Scene
 from harvester.store.barrier import leaving
@@ -326,6 +327,47 @@ def test_such_clips_stay_where_rules_know_nothing_of_it(rules: Rules) -> None:
     books.list(clip)
     books.show(clip, picture(30), 1)
     books.show(books.vod(1, "1", "9", evidence=LOOKED_AT), picture(31))
+    assert books.barrier() == {}
+
+
+def a_game_and_a_break(books: Books, evidence: Evidence | None = None) -> list[Outcome]:
+    """Twelve pictures of a game with a frame around it, four of something else, twelve of the game, 20 s apart."""
+    source = books.vod(1, "1", "9", evidence=evidence)
+    return [books.show(source, unlike(k) if k in range(12, 16) else framed(k), 2 * k) for k in range(28)]
+
+
+def framed(seed: int) -> Measurement:
+    luma = np.kron(np.random.default_rng(99).integers(30, 120, (9, 16)), np.ones((8, 8)))
+    inner = np.random.default_rng(seed).integers(30, 120, (5, 12))
+    luma[16:56, 16:112] = np.kron(inner, np.ones((8, 8)))
+    return measure(gray_picture(luma.astype(np.uint8)))
+
+
+def unlike(seed: int) -> Measurement:
+    luma = np.kron(np.random.default_rng(500 + seed).integers(150, 250, (9, 16)), np.ones((8, 8)))
+    return measure(gray_picture(luma.astype(np.uint8)))
+
+
+def test_what_stands_out_among_the_pictures_of_a_vod_without_storyboard_leaves(tmp_path: Path) -> None:
+    books = Books(tmp_path / "ledger.sqlite3")
+    shown = a_game_and_a_break(books)
+    left = books.barrier()
+    assert {shown[k].seq for k in (13, 14)} <= left.keys() <= {shown[k].seq for k in range(11, 17)}
+    assert set(left.values()) == {"idle"}
+    books.ledger.commit_left(NOW)
+    assert list(replay(books.ledger)) == []
+
+
+@pytest.mark.parametrize("why", ["looked-at", "few", "off", "older", "no-game"])
+def test_it_stays_where_nothing_can_be_told_or_was_told_before(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    rules = {"off": Rules(Filter(idle="off"), 6), "older": replace(RULES, unlike=False)}.get(why, RULES)
+    glance = Glance((0.0,), np.zeros((1, WIDTH), np.int8))
+    if why == "few":
+        monkeypatch.setattr("harvester.store.barrier.LEAST_SEEN", 29)
+    if why == "no-game":
+        monkeypatch.setattr("harvester.store.barrier.NON_GAMES", {"1"})
+    books = Books(rules=rules)
+    a_game_and_a_break(books, Evidence("1", glance=glance) if why == "looked-at" else None)
     assert books.barrier() == {}
 
 
