@@ -93,8 +93,7 @@ def test_where_too_much_moves_nothing_is_told() -> None:
     assert found(tiles(play(20), scene(8, 5, 0.6), play(20, 2))) == Unplayed()
 
 
-def test_colours_that_stay_are_a_scene_too_if_they_stay_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DOUBT", 0.0)  # of noise nothing is usual
+def test_colours_that_stay_are_a_scene_too_if_they_stay_longer() -> None:
     long = found(tiles(play(20), shuffled(steady.COLOUR_TILES, 5), play(20, 2)))
     assert tiles_of(long) == [(20, 20 + steady.COLOUR_TILES - 1)]
     assert not long.scenes[0].standing.any()
@@ -140,8 +139,7 @@ def test_what_stands_all_over_the_vod_is_an_overlay() -> None:
     assert known is not None and not known.standing[:, :10].any()
 
 
-def test_scenes_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DOUBT", 0.0)  # of noise nothing is usual
+def test_scenes_are_exceptions() -> None:
     cards = [[*scene(6, 10 + n), *play(12, 10 + n)] for n in range(limits.SCENES + 1)]
     assert len(found(tiles(play(20), *cards[:-1])).scenes) == limits.SCENES
     assert found(tiles(play(20), *cards)) == Unplayed()
@@ -149,8 +147,7 @@ def test_scenes_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(tiles(scene(19, 5), play(20))).spans
 
 
-def test_a_game_that_stands_still_keeps_its_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DOUBT", 0.0)  # of noise nothing is usual
+def test_a_game_that_stands_still_keeps_its_scenes() -> None:
     assert found(tiles(*(scene(7, 10 + n, 0.2) for n in range(12)))) == Unplayed()
     for views, spans in ((7, 1), (8, 0)):  # of three tiles, one of which shows the same as both its neighbours
         some = [cells for n in range(views) for cells in scene(4, 50 + n, 0.2)]
@@ -166,7 +163,7 @@ def test_what_is_usual_is_no_exception_though_another_game_moves_beside_it(
     light = [(picture(5) + (12 if n % 2 else -12)).astype(np.int16) for n in range(24)]
     board = tiles(light[:12], scene(10, 5, 0.0), light[12:], play(14, 4))
     assert found(board) == Unplayed()
-    monkeypatch.setattr(limits, "DOUBT", -1.0)
+    monkeypatch.setattr(limits, "APART", 0.0)
     assert found(board).spans
 
 
