@@ -22,7 +22,6 @@ from harvester.model import (
     Rendition,
     Segment,
     Source,
-    Span,
     Target,
     VideoDetails,
     Vod,
@@ -30,7 +29,7 @@ from harvester.model import (
 from harvester.pipeline.storyboards import Foreseen, Storyboards, worth_a_look
 from harvester.ports import Details, Resolver
 from harvester.sampling.changes import with_doubts
-from harvester.sampling.doubt import with_unlike
+from harvester.sampling.doubt import passed_over, with_unlike
 from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
 from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_parts, strongest
 from harvester.sampling.plan import first_part
@@ -230,7 +229,7 @@ class Opener:
                 evidence = await asyncio.to_thread(with_unplayed, evidence, *looked_at)
                 evidence = await asyncio.to_thread(with_unlike, evidence, *looked_at)
             sure = usable(spans, source.category_id, self._sample.min_confidence)
-            left = busy(sure, _passed_over(source, evidence, tiles))
+            left = busy(sure, passed_over(evidence, source.category_id, seen=tiles is not None))
             parts, targets = await asyncio.to_thread(
                 open_parts, source, planned, media, self._sample, left, tiles=tiles
             )
@@ -277,14 +276,6 @@ class Opener:
             return await details.of_vod(vod.id, previews=self._storyboard(vod) is not None)
         except SourceError:
             return None
-
-
-def _passed_over(source: Source, evidence: Evidence, tiles: Tiles | None) -> tuple[Span, ...]:
-    """Where nothing of the source is looked at. Where its storyboard was seen under another category, and nothing
-    but that evidence is left to choose by, the most doubtful moments are passed over, too."""
-    if tiles is not None:
-        return evidence.idle
-    return (*evidence.idle, *(span for span, category_id in evidence.unlike if category_id == source.category_id))
 
 
 def _length_s(media: Media) -> float:

@@ -91,6 +91,13 @@ def doubts(tiles: Tiles, numbers: Sequence[int]) -> NDArray[np.float64]:
     return _summed(_unlike(tiles, numbers), Edges(tiles.lumas[list(numbers)], tiles.interval_s))
 
 
+def passed_over(evidence: Evidence, category_id: str, *, seen: bool) -> tuple[Span, ...]:
+    """Where nothing of a VOD is looked at for a category. Where its storyboard was not ``seen`` now, but under
+    another category, these are the most doubtful moments, too: there is nothing else left to choose by."""
+    doubtful = () if seen else tuple(span for span, its_id in evidence.unlike if its_id == category_id)
+    return (*evidence.idle, *doubtful)
+
+
 def standing_out(lumas: Lumas, interval_s: float) -> NDArray[np.bool_]:
     """Which of the pictures (n, 18, 32) that were had of a VOD, in order, stand out among the others (n,).
     ``interval_s``: from one to the next, on average."""

@@ -76,8 +76,8 @@ STILL = 0.4
 SCENES, SHARE = 3, 0.5
 #: ... and unlike the rest: of the other tiles hardly any is so alike that fewer than this share of the cells
 #: differ, asked of so many tiles at most. Where another game moves for half an hour, a table of cards that has
-#: changed its light is related to nothing, but alike. Of 4,702 tiles of scenes that were found in four worlds 4,679
-#: pass, and none of 153 that showed the game.
+#: changed its light is related to nothing, but alike. Of 4,702 tiles of scenes that were found in four worlds
+#: 4,679 pass, and none of 153 that showed the game.
 APART, ASKED = 0.7, 16
 #: Cells that show the same in this share of the tiles are an overlay.
 OVERLAY = 0.5

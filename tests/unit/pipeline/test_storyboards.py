@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from harvester.config import Sample
+from harvester.fetch.storyboard import cut_sheet
+from harvester.media.storyboard import parse_storyboards
 from harvester.model import Category, Chapter, Codec, Span, Target, VideoDetails, Vod
 from harvester.pipeline.opening import Opener
-from harvester.pipeline.storyboards import Foreseen
+from harvester.pipeline.storyboards import Foreseen, Storyboards
+from harvester.sampling.edges import point_lumas
 from harvester.sampling.plan import Wish, plan_visits
-from harvester.sampling.storyboard import WORTH_S
+from harvester.sampling.storyboard import WORTH_S, Tiles, cell_means, log_detail
 from harvester.store.ledger import Ledger
 from tests.unit.fetch.conftest import World, in_world
 from tests.unit.pipeline.conftest import vod
@@ -159,3 +162,17 @@ def test_where_there_are_more_targets_than_tiles_they_stand_in_equal_steps_outsi
         in_world, ledger, vod(), sample=many, files=SHOWN | {"storyboards/1-info.json": board(count=30)}
     )
     assert sorted(target.moment_s for target in targets) == [10.0 * number for number in range(12, 60)]
+
+
+def test_of_each_tile_colours_detail_and_points_are_kept(in_world: Callable) -> None:
+    async def scenario(here: World) -> Tiles | None:
+        told = VideoDetails("1", storyboard_url=here.server.url("storyboards/1-info.json"))
+        return await Storyboards(here.transport).tiles(vod("1"), told)
+
+    tiles: Tiles = in_world(SHOWN, scenario)
+    (listed,) = parse_storyboards(board(), "https://a.example/storyboards/1-info.json")
+    images = [preview.image for preview in cut_sheet(sheet(), listed, 0)]
+    assert (tiles.cells == [cell_means(image) for image in images]).all()
+    assert tiles.details.tolist() == [log_detail(image) for image in images]
+    assert (tiles.lumas == [point_lumas(image) for image in images]).all()
+    assert tiles.lumas.std() > 10

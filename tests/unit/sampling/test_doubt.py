@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from harvester.config import Sample
 from harvester.model import Label, LabelledSpan, Span
 from harvester.sampling.categories import NON_GAMES
-from harvester.sampling.doubt import AGAINST, LEVELS, SHARE, doubts, grades, with_unlike
+from harvester.sampling.doubt import (
+    AGAINST,
+    LEAST_SEEN,
+    LEVELS,
+    SHARE,
+    doubts,
+    grades,
+    passed_over,
+    standing_out,
+    with_unlike,
+)
 from harvester.sampling.labels import Evidence
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, Tiles
 from harvester.sampling.variety import CROWD, chosen_moments, varied_order
@@ -116,6 +126,13 @@ def test_in_a_lively_vod_what_brings_a_text_of_its_own_is_doubtful() -> None:
     assert set(range(20, 30)) <= set(marked(replace(shown, lumas=lumas))) <= set(range(18, 32))
 
 
+def test_to_be_unlike_everything_counts_where_the_spread_of_what_is_usual_is_wide() -> None:
+    levels = [play(20, seed) + 14 * (seed % 3) for seed in range(6)]  # some of its scenes are farther apart
+    shown = tiles(*levels[:3], waves(10), *levels[3:])
+    assert doubts(shown, range(130))[61:69].min() >= 1.0
+    assert set(marked(shown)) >= set(range(61, 69))
+
+
 def test_no_tile_has_no_doubt() -> None:
     assert doubts(tiles(play(3)), []).shape == (0,)
     assert grades(tiles(play(3)), []).shape == (0,)
@@ -175,6 +192,15 @@ def test_a_doubtful_moment_is_never_the_first_while_others_are_there() -> None:
     assert sorted(varied_order(shown, range(8), 3, late=np.full(8, 2, np.int8))) == list(range(8))
 
 
+def test_a_tile_lies_in_the_slot_of_what_stands_for_it() -> None:
+    shown = tiles(play(30))
+    places_s = [STEP_S * (number // 10) for number in range(30)]  # ten of them for one picture each
+    order = list(varied_order(shown, range(30), 0, moments_s=places_s, apart_s=5.0))
+    assert {number // 10 for number in order[:3]} == {0, 1, 2}
+    assert [tile // 3 for tile in order[:10]] != list(range(10))
+    assert len({places_s[tile] for tile in order[:3]}) == 3
+
+
 def test_a_slot_gets_a_second_one_when_each_has_one_and_the_little_doubtful_come_last_of_these() -> None:
     shown = tiles(play(30))
     order = list(varied_order(shown, range(30), 0))
@@ -215,6 +241,48 @@ def test_where_a_game_is_doubtful_is_remembered_by_its_category() -> None:
     shown = tiles(play(40), waves(10), play(50, seed=1), waves(40, seed=2), play(8, seed=3), waves(52, seed=4))
     found = with_unlike(Evidence("1"), shown, spans_of((0, 1000, "1"), (1000, 2000, "2")), 2000.0).unlike
     assert found == ((Span(395.0, 495.0), "1"), (Span(1395.0, 1475.0), "2"))
+
+
+def test_where_only_the_evidence_of_a_storyboard_is_left_the_most_doubtful_is_passed_over() -> None:
+    one, two, idle = Span(10, 20), Span(30, 40), Span(50, 60)
+    evidence = Evidence("1", idle=(idle,), unlike=((one, "1"), (two, "2")))
+    assert passed_over(evidence, "1", seen=True) == (idle,)
+    assert set(passed_over(evidence, "1", seen=False)) == {idle, one}
+    assert passed_over(Evidence("1"), "1", seen=False) == ()
+
+
+# -- pictures that were had -----------------------------------------------------------------------------------------
+
+
+def had(count: int, seed: int = 0, low: int = 0) -> NDArray[np.uint8]:
+    """Pictures of a game with a frame around it, 18 x 32."""
+    lumas = np.random.default_rng(99).integers(0, 90, (1, 18, 32)).repeat(count, axis=0)
+    lumas[:, 4:14, 6:26] = np.random.default_rng(seed).integers(0, 90, (count, 10, 20))
+    return (low + lumas).astype(np.uint8)
+
+
+def others(count: int) -> NDArray[np.uint8]:
+    return (150 + np.random.default_rng(7).integers(0, 90, (count, 18, 32))).astype(np.uint8)
+
+
+def test_pictures_of_another_kind_stand_out_if_they_are_few() -> None:
+    lumas = np.concatenate([had(14), others(5), had(14, 1)])
+    found = np.flatnonzero(standing_out(lumas, 30.0))
+    assert {15, 16, 17} <= set(found.tolist()) <= set(range(14, 19))
+    many = np.concatenate([had(9), others(11), had(9, 1)])
+    assert not standing_out(many, 30.0).any()
+
+
+def test_of_few_pictures_none_stands_out() -> None:
+    lumas = np.concatenate([had(6), others(3), had(6, 1)])
+    assert len(lumas) < LEAST_SEEN
+    assert not standing_out(lumas, 30.0).any()
+    assert not standing_out(lumas[:0], 30.0).any()
+
+
+def test_where_pictures_are_all_of_one_kind_none_stands_out() -> None:
+    assert not standing_out(had(40), 30.0).any()
+    assert not standing_out(others(40), 30.0).any()
 
 
 def test_what_is_idle_already_or_of_no_game_is_not_remembered_as_doubtful() -> None:
