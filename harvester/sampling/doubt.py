@@ -22,11 +22,11 @@ five in view, so none is an unseen one; around them the figures hardly move.
 =======================================  ======  ======  ======  ======  ======
 share of moments, %                      tuning  report       3       4       5
 =======================================  ======  ======  ======  ======  ======
-no play or another game, of all             8.6    10.2    10.6    19.4    27.3
-... of what the first sign alone leaves     1.3     1.4     1.5     4.1    14.1
-... of what is not doubtful (below 2)       0.1     1.1     0.3     1.2     5.4
-... of what is not even a little so         0.1     0.4     0.1     0.5     3.6
-doubtful (2 and more), of play              2.9     7.1     9.0     3.7     6.3
+no play or another game, of all             8.6    10.0    10.5    19.4    26.8
+... of what the first sign alone leaves     1.3     1.2     1.5     4.1    13.5
+... of what is not doubtful (below 2)       0.1     0.8     0.3     1.2     3.6
+... of what is not even a little so         0.0     0.2     0.1     0.5     2.3
+doubtful (2 and more), of play              2.9     7.1     8.9     3.7     5.9
 most doubtful (3), of play                  0.3     2.4     3.2     1.3     2.2
 =======================================  ======  ======  ======  ======  ======
 """

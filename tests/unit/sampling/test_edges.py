@@ -85,11 +85,23 @@ def test_text_that_is_written_anew_each_time_is_not_passing() -> None:
     assert Edges(lumas, 10.0).passing().max() < 30
 
 
-@pytest.mark.parametrize(("levels", "seen"), [(EDGE // 2 - 1, False), (2 * EDGE, True)])
+@pytest.mark.parametrize(("levels", "seen"), [(EDGE, False), (4 * EDGE, True)])
 def test_an_edge_has_a_strength(levels: int, seen: bool) -> None:
     flat = np.full((40, POINT_ROWS, POINT_COLS), 255, np.uint8)
     flat[10:20] = with_text(flat[10:20], seed=1, levels=levels)
     assert bool(Edges(flat, 10.0).passing()[10:20].min() > 0) is seen
+
+
+def test_the_steepest_edges_are_edges() -> None:
+    """Black beside white in either direction: nothing wraps around."""
+    stripes = np.indices((POINT_ROWS, POINT_COLS)).sum(axis=0) // 2 % 2 * 255
+    squares = (np.indices((POINT_ROWS, POINT_COLS)) // 4).sum(axis=0) % 2 * 255
+    for shown in (stripes, 255 - stripes, squares, 255 - squares):
+        lumas = np.full((40, POINT_ROWS, POINT_COLS), 100, np.uint8)
+        lumas[10:20] = shown
+        assert Edges(lumas, 10.0).passing()[10:20].min() > 500
+        always = np.repeat(lumas[10:11], 40, axis=0)
+        assert Edges(always, 10.0).missing().max() == 0.0
 
 
 def test_what_shows_through_at_the_rim_is_no_edge() -> None:
