@@ -273,6 +273,14 @@ def test_pictures_of_another_kind_stand_out_if_they_are_few() -> None:
     assert not standing_out(many, 30.0).any()
 
 
+def test_where_most_pictures_stand_still_what_stands_out_may_be_the_game() -> None:
+    still = np.repeat(others(1), 28, axis=0)
+    lumas = np.concatenate([still[:14], had(5), still[14:]])
+    assert not standing_out(lumas, 30.0).any()
+    lumas[:14, 4:10], lumas[19:, 4:10] = had(14)[:, 4:10], had(14, 1)[:, 4:10]
+    assert standing_out(lumas, 30.0).any()
+
+
 def test_of_few_pictures_none_stands_out() -> None:
     lumas = np.concatenate([had(6), others(3), had(6, 1)])
     assert len(lumas) < LEAST_SEEN
