@@ -18,6 +18,7 @@ from harvester.media.storyboard import Storyboard
 from harvester.model import Span, Target, VideoDetails, Vod
 from harvester.sampling.edges import point_lumas
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, WORTH_S, Tiles, cell_means, log_detail
+from harvester.sampling.texture import log_textures
 from harvester.transport import Transport
 
 #: Most sheets read of a VOD: the larger of the two known qualities has four.
@@ -90,11 +91,13 @@ def _smallest(boards: Sequence[Storyboard]) -> Storyboard | None:
 def _reduced(sheets: Sequence[bytes], board: Storyboard) -> Tiles:
     """What the sheets show. One is decoded at a time: a picture is 50 to 100 times as large as what is kept of it.
     Raises :class:`MediaError`."""
-    times, cells, details, lumas = [], [], [], []
+    times, cells, details, lumas, textures = [], [], [], [], []
     for number, data in enumerate(sheets):
         for preview in cut_sheet(data, board, number):
             times.append(preview.time_s)
             cells.append(cell_means(preview.image))
             details.append(log_detail(preview.image))
             lumas.append(point_lumas(preview.image))
-    return Tiles(tuple(times), board.interval_s, np.stack(cells), np.array(details), np.stack(lumas))
+            textures.append(log_textures(preview.image))
+    seen = np.stack(cells), np.array(details), np.stack(lumas), np.array(textures)
+    return Tiles(tuple(times), board.interval_s, *seen)

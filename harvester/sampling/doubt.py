@@ -54,15 +54,19 @@ from harvester.sampling.storyboard import (
     runs,
     stretch,
 )
+from harvester.sampling.texture import Textures
 
 #: Moments that each is compared with, evenly chosen, and all of fewer: as many as a median needs.
 AGAINST = 64
 #: Neighbours in time on either side with which a moment shares its doubt: what is seen less long is no stretch.
 BESIDE = 2
+#: Of pictures that were had, which are farther apart than a storyboard's: there a break is one or two of them.
+BESIDE_SEEN = 1
 #: The ordinary half of the moments spreads from this quantile of a sign to its median: a standard deviation.
 ORDINARY = 0.16
-#: It spreads so far at least: less is noise. Shares of *unlike* and *missing*; of *passing* the log of a count.
-SHARES, COUNTS = 0.04, 0.5
+#: It spreads so far at least: less is noise. Shares of *unlike* and *missing*; of *passing* the log of a count;
+#: of *textures* the log of a ratio.
+SHARES, COUNTS, TEXTURES = 0.04, 0.5, 0.1
 #: A sign begins so many spreads above the median, and says no more beyond so many.
 BEGINS, ENOUGH = 0.5, 20.0
 #: Where what is usual is so far from being unlike everything, that is a sign of its own. A tight spread makes any
@@ -70,16 +74,16 @@ BEGINS, ENOUGH = 0.5, 20.0
 ROOM = 0.1
 #: Sums of signs from which on a moment is a little doubtful (1), doubtful (2), and so much that a clip cut from
 #: there is left out (3): as one sign of 1.1, 2.8 and 5.5 spreads.
-LEVELS = (0.5, 1.2, 1.8)
+LEVELS = (0.6, 1.3, 2.1)
 #: No more than this share of the moments is doubtful: a scene that takes up more is hardly a break.
 SHARE = 0.45
 
 #: Where no storyboard was seen, pictures that were had of a VOD are compared among themselves: so many at least.
-LEAST_SEEN = 16
+LEAST_SEEN = 12
 #: A picture stands out from this sum of signs on, if at most this share of them does: then it leaves, so it has to
 #: be sure. Where more would, nobody knows which are the exceptions. Of 40 pictures each of 432 VODs of the five
 #: worlds 2,466 of 4,344 that show no play or another game leave, and 17 of 12,936 that are as told.
-STANDS_OUT, FEW = 2.4, 0.3
+STANDS_OUT, FEW = 2.6, 0.35
 
 #: Nor is it known where not even this share of the cells differs between most of them: that may be a card, shown
 #: for half an hour, and what stands out the game.
@@ -92,7 +96,8 @@ def doubts(tiles: Tiles, numbers: Sequence[int]) -> NDArray[np.float64]:
     """How doubtful each of the tiles ``numbers`` (rising) is among them, 0 and more: (n,)."""
     if not numbers:
         return np.zeros(0)
-    return _summed(_unlike(tiles, numbers), Edges(tiles.lumas[list(numbers)], tiles.interval_s))
+    edges, textures = Edges(tiles.lumas[list(numbers)], tiles.interval_s), tiles.textures[list(numbers)]
+    return _beside(_summed(_unlike(tiles, numbers), edges, textures), BESIDE)
 
 
 def passed_over(evidence: Evidence, category_id: str, *, seen: bool) -> tuple[Span, ...]:
@@ -102,26 +107,29 @@ def passed_over(evidence: Evidence, category_id: str, *, seen: bool) -> tuple[Sp
     return (*evidence.idle, *doubtful)
 
 
-def standing_out(lumas: Lumas, interval_s: float) -> NDArray[np.bool_]:
+def standing_out(lumas: Lumas, textures: Textures, interval_s: float) -> NDArray[np.bool_]:
     """Which of the pictures (n, 18, 32) that were had of a VOD, in order, stand out among the others (n,).
-    ``interval_s``: from one to the next, on average."""
+    ``textures``: as many of each as are known (n, any); ``interval_s``: from one to the next, on average."""
     if len(lumas) < LEAST_SEEN:
         return np.zeros(len(lumas), np.bool_)
     cells = lumas[:, 1:-1, 1:-1].reshape(len(lumas), -1).astype(np.int16)
     unlike = np.median([(np.abs(cells - cells[at]) > OTHER).mean(axis=1) for at in _evenly(len(cells))], axis=0)
-    marks: NDArray[np.bool_] = _summed(unlike, Edges(lumas, interval_s, rim=1)) >= STANDS_OUT
+    signs = _summed(unlike, Edges(lumas, interval_s, rim=1), textures)
+    marks: NDArray[np.bool_] = _beside(signs, BESIDE_SEEN) >= STANDS_OUT
     told = marks.mean() <= FEW and np.median(unlike) >= MOVES
     return marks if told else np.zeros_like(marks)
 
 
-def _summed(unlike: NDArray[np.float64], edges: Edges) -> NDArray[np.float64]:
-    signs = (
+def _summed(unlike: NDArray[np.float64], edges: Edges, textures: Textures) -> NDArray[np.float64]:
+    signs = [
         _raised(unlike, SHARES),
         _alone(unlike),
         _raised(edges.missing(), SHARES),
         _raised(np.log1p(edges.passing()), COUNTS),
-    )
-    return _beside(np.sum(signs, axis=0))
+        *(_raised(np.abs(texture - np.median(texture)), TEXTURES) for texture in textures.T),
+    ]
+    summed: NDArray[np.float64] = np.sum(signs, axis=0)
+    return summed
 
 
 def grades(tiles: Tiles, numbers: Sequence[int]) -> Grades:
@@ -179,15 +187,11 @@ def _alone(unlike: NDArray[np.float64]) -> NDArray[np.float64]:
     return near
 
 
-def _beside(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The median of each value and those beside it (n,); at either end of as many as there are."""
-    beside = np.array([np.median(values[max(0, at - BESIDE) : at + BESIDE + 1]) for at in _ends(len(values))])
-    if len(values) <= 2 * BESIDE:
+def _beside(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    """The median of each value and ``reach`` on either side (n,); at either end of as many as there are."""
+    ends = [at for at in range(len(values)) if not reach <= at < len(values) - reach]
+    beside = np.array([np.median(values[max(0, at - reach) : at + reach + 1]) for at in ends])
+    if len(values) <= 2 * reach:
         return beside
-    inner = np.median(np.lib.stride_tricks.sliding_window_view(values, 2 * BESIDE + 1), axis=1)
-    return np.concatenate([beside[:BESIDE], inner, beside[BESIDE:]])
-
-
-def _ends(count: int) -> list[int]:
-    """The numbers of those of ``count`` that have fewer beside them than the others."""
-    return [at for at in range(count) if not BESIDE <= at < count - BESIDE]
+    inner = np.median(np.lib.stride_tricks.sliding_window_view(values, 2 * reach + 1), axis=1)
+    return np.concatenate([beside[:reach], inner, beside[reach:]])

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from harvester.model import TILE_COLS, TILE_ROWS, LabelledSpan, Span
 from harvester.sampling.edges import POINT_COLS, POINT_ROWS, Lumas
 from harvester.sampling.labels import without
+from harvester.sampling.texture import RATIOS, Textures
 
 #: Rows and columns of cells of a tile, those of a measurement: 5 x 5 pixels each of 160 x 90.
 CELL_ROWS, CELL_COLS = TILE_ROWS, TILE_COLS
@@ -74,19 +75,21 @@ STEPS = (0.06, 0.12, 0.25)
 class Tiles:
     """A VOD at a glance: number ``k`` of ``cells`` (n, 18, 32, 3), int16 mean RGB, is what it shows at
     ``moments_s[k]`` (rising). ``interval_s``: from tile to tile. ``details``: :func:`log_detail` of each (n,);
-    ``lumas``: its brightness at 45 x 80 points (:func:`harvester.sampling.edges.point_lumas`)."""
+    ``lumas``: its brightness at 45 x 80 points (:func:`harvester.sampling.edges.point_lumas`); ``textures``:
+    :func:`harvester.sampling.texture.log_textures` of each (n, 2)."""
 
     moments_s: tuple[float, ...]
     interval_s: float
     cells: NDArray[np.int16] = field(repr=False)
     details: NDArray[np.float64] = field(repr=False)
     lumas: Lumas = field(repr=False)
+    textures: Textures = field(repr=False)
     _mean: float = field(init=False, repr=False)  # of details: asked for with every target
 
     def __post_init__(self) -> None:
         count = len(self.moments_s)
-        shapes = (count, CELL_ROWS, CELL_COLS, 3), (count,), (count, POINT_ROWS, POINT_COLS)
-        given = self.cells.shape, self.details.shape, self.lumas.shape
+        shapes = (count, CELL_ROWS, CELL_COLS, 3), (count,), (count, POINT_ROWS, POINT_COLS), (count, RATIOS)
+        given = self.cells.shape, self.details.shape, self.lumas.shape, self.textures.shape
         if given != shapes:
             raise ValueError(f"of {count} moments the tiles' arrays are {given}, not {shapes}")
         object.__setattr__(self, "_mean", float(self.details.mean()))

@@ -13,12 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harvester.model import TILE_COLS, TILE_ROWS
+from harvester.model import Measurement
 from harvester.sampling.categories import NON_GAMES
 from harvester.sampling.changes import is_contradicted
 from harvester.sampling.doubt import LEAST_SEEN, standing_out
 from harvester.sampling.labels import Evidence
 from harvester.sampling.scene import Scene
+from harvester.sampling.texture import Textures, log_texture
 from harvester.sampling.untold import OTHER_GAME, Board, untold
 from harvester.store.ledger import Ledger
 from harvester.store.sightings import Barrier, Sighting
@@ -142,8 +143,9 @@ class _Shown:
             numbers = np.array([number for _, number in part])
             interval_s = (part[-1][0] - part[0][0]) / len(part)
             if len(part) >= LEAST_SEEN and interval_s > 0:
-                pictures = self._thumbnails[numbers].reshape(-1, TILE_ROWS, TILE_COLS)
-                marked = numbers[standing_out(pictures, interval_s)]
+                measured = list(map(unpack, self._ledger.measurements([self._seen[n].seq for n in numbers])))
+                pictures = np.stack([thumbnail(one) for one in measured])
+                marked = numbers[standing_out(pictures, _textures(measured), interval_s)]
                 yield from (self._seen[number].seq for number in np.intersect1d(marked, self._asked).tolist())
 
     def contradicted(self) -> Iterator[int]:
@@ -225,6 +227,14 @@ class _Shown:
     def _thumbnails_of(self, seqs: Sequence[int]) -> NDArray[np.uint8]:
         packed = self._ledger.measurements(seqs)
         return np.array([thumbnail(unpack(one)).ravel() for one in packed], np.uint8)
+
+
+def _textures(measured: Sequence[Measurement]) -> Textures:
+    """What is known of all of them: nothing if one was measured before there was a variogram."""
+    variograms = [one.variogram for one in measured if one.variogram is not None]
+    if len(variograms) < len(measured):
+        return np.zeros((len(measured), 0))
+    return np.array([[log_texture(*one)] for one in variograms])
 
 
 def _shows(scene: Scene, thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from harvester.pipeline.storyboards import Foreseen, Storyboards
 from harvester.sampling.edges import point_lumas
 from harvester.sampling.plan import Wish, plan_visits
 from harvester.sampling.storyboard import WORTH_S, Tiles, cell_means, log_detail
+from harvester.sampling.texture import log_textures
 from harvester.store.ledger import Ledger
 from tests.unit.fetch.conftest import World, in_world
 from tests.unit.pipeline.conftest import vod
@@ -176,3 +177,4 @@ def test_of_each_tile_colours_detail_and_points_are_kept(in_world: Callable) -> 
     assert tiles.details.tolist() == [log_detail(image) for image in images]
     assert (tiles.lumas == [point_lumas(image) for image in images]).all()
     assert tiles.lumas.std() > 10
+    assert tiles.textures.tolist() == [log_textures(image) for image in images]

@@ -126,6 +126,19 @@ def test_in_a_lively_vod_what_brings_a_text_of_its_own_is_doubtful() -> None:
     assert set(range(20, 30)) <= set(marked(replace(shown, lumas=lumas))) <= set(range(18, 32))
 
 
+def test_a_picture_of_another_texture_is_doubtful() -> None:
+    shown = tiles(play(100))
+    textures = np.random.default_rng(4).normal(0.5, 0.02, (100, 2))
+    textures[40:50, 1] -= 0.5
+    textures[60:70, 0] += 0.5
+    assert marked(shown) == []
+    assert marked(replace(shown, textures=textures)) == [*range(40, 50), *range(60, 70)]
+    assert not set(marked(replace(shown, textures=textures - textures.mean()), 2)) - {
+        *range(40, 50),
+        *range(60, 70),
+    }
+
+
 def test_to_be_unlike_everything_counts_where_the_spread_of_what_is_usual_is_wide() -> None:
     levels = [play(20, seed) + 14 * (seed % 3) for seed in range(6)]  # some of its scenes are farther apart
     shown = tiles(*levels[:3], waves(10), *levels[3:])
@@ -254,43 +267,62 @@ def test_where_only_the_evidence_of_a_storyboard_is_left_the_most_doubtful_is_pa
 # -- pictures that were had -----------------------------------------------------------------------------------------
 
 
-def had(count: int, seed: int = 0, low: int = 0) -> NDArray[np.uint8]:
+def had(count: int, seed: int = 0) -> NDArray[np.uint8]:
     """Pictures of a game with a frame around it, 18 x 32."""
     lumas = np.random.default_rng(99).integers(0, 90, (1, 18, 32)).repeat(count, axis=0)
     lumas[:, 4:14, 6:26] = np.random.default_rng(seed).integers(0, 90, (count, 10, 20))
-    return (low + lumas).astype(np.uint8)
+    return lumas.astype(np.uint8)
 
 
 def others(count: int) -> NDArray[np.uint8]:
     return (150 + np.random.default_rng(7).integers(0, 90, (count, 18, 32))).astype(np.uint8)
 
 
+def stands_out(lumas: NDArray[np.uint8], textures: NDArray[np.float64] | None = None) -> NDArray[np.bool_]:
+    """Which of these pictures do, half a minute apart; of no texture if none is given."""
+    return standing_out(lumas, np.zeros((len(lumas), 0)) if textures is None else textures, 30.0)
+
+
 def test_pictures_of_another_kind_stand_out_if_they_are_few() -> None:
     lumas = np.concatenate([had(14), others(5), had(14, 1)])
-    found = np.flatnonzero(standing_out(lumas, 30.0))
+    found = np.flatnonzero(stands_out(lumas))
     assert {15, 16, 17} <= set(found.tolist()) <= set(range(14, 19))
     many = np.concatenate([had(9), others(11), had(9, 1)])
-    assert not standing_out(many, 30.0).any()
+    assert not stands_out(many).any()
+
+
+def test_pictures_of_another_texture_stand_out_sooner() -> None:
+    lumas = had(33)
+    lumas[14:19, :3] = others(5)[:, :3]
+    assert not stands_out(lumas).any()
+    textures = np.random.default_rng(4).normal(0, 0.02, (33, 1))
+    assert not stands_out(lumas, textures).any()
+    for change in (0.5, -0.5):  # smoother or sharper
+        textures[14:19] += change
+        assert {15, 16, 17} <= set(np.flatnonzero(stands_out(lumas, textures)).tolist()) <= set(range(14, 19))
+        textures[14:19] -= change
 
 
 def test_where_most_pictures_stand_still_what_stands_out_may_be_the_game() -> None:
     still = np.repeat(others(1), 28, axis=0)
     lumas = np.concatenate([still[:14], had(5), still[14:]])
-    assert not standing_out(lumas, 30.0).any()
+    assert not stands_out(lumas).any()
     lumas[:14, 4:10], lumas[19:, 4:10] = had(14)[:, 4:10], had(14, 1)[:, 4:10]
-    assert standing_out(lumas, 30.0).any()
+    assert stands_out(lumas).any()
 
 
 def test_of_few_pictures_none_stands_out() -> None:
-    lumas = np.concatenate([had(6), others(3), had(6, 1)])
+    enough = np.concatenate([had(7), others(3), had(7, 1)])
+    assert stands_out(enough).any()
+    lumas = enough[3:14]
     assert len(lumas) < LEAST_SEEN
-    assert not standing_out(lumas, 30.0).any()
-    assert not standing_out(lumas[:0], 30.0).any()
+    assert not stands_out(lumas).any()
+    assert not stands_out(lumas[:0]).any()
 
 
 def test_where_pictures_are_all_of_one_kind_none_stands_out() -> None:
-    assert not standing_out(had(40), 30.0).any()
-    assert not standing_out(others(40), 30.0).any()
+    assert not stands_out(had(40)).any()
+    assert not stands_out(others(40)).any()
 
 
 def test_what_is_idle_already_or_of_no_game_is_not_remembered_as_doubtful() -> None:

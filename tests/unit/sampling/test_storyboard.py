@@ -24,6 +24,7 @@ from harvester.sampling.storyboard import (
     idle_spans,
     log_detail,
 )
+from harvester.sampling.texture import RATIOS
 from harvester.sampling.variety import chosen_moments, varied_order
 from tests.unit.sampling.boards import board
 
@@ -278,15 +279,15 @@ def test_moments_that_are_crowded_come_after_all_others() -> None:
 
 
 def test_tiles_without_their_moments_cannot_be_made() -> None:
-    cells, lumas = (
-        np.zeros((1, CELL_ROWS, CELL_COLS, 3), np.int16),
-        np.zeros((1, POINT_ROWS, POINT_COLS), np.uint8),
-    )
-    assert Tiles((0.0,), 1.0, cells, np.zeros(1), lumas).moments_s == (0.0,)
+    cells = np.zeros((1, CELL_ROWS, CELL_COLS, 3), np.int16)
+    lumas = np.zeros((1, POINT_ROWS, POINT_COLS), np.uint8)
+    textures = np.zeros((1, RATIOS))
+    assert Tiles((0.0,), 1.0, cells, np.zeros(1), lumas, textures).moments_s == (0.0,)
     for given in (
-        (cells[[0, 0]], np.zeros(1), lumas),
-        (cells, np.zeros(2), lumas),
-        (cells, np.zeros(1), lumas[:, 1:]),
+        (cells[[0, 0]], np.zeros(1), lumas, textures),
+        (cells, np.zeros(2), lumas, textures),
+        (cells, np.zeros(1), lumas[:, 1:], textures),
+        (cells, np.zeros(1), lumas, textures[:, 1:]),
     ):
         with pytest.raises(ValueError, match="of 1 moments"):
             Tiles((0.0,), 1.0, *given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from harvester.model import (
     Rank,
     Source,
     Span,
+    Variogram,
     Vod,
     VodType,
 )
@@ -330,10 +332,12 @@ def test_such_clips_stay_where_rules_know_nothing_of_it(rules: Rules) -> None:
     assert books.barrier() == {}
 
 
-def a_game_and_a_break(books: Books, evidence: Evidence | None = None) -> list[Outcome]:
-    """Twelve pictures of a game with a frame around it, four of something else, twelve of the game, 20 s apart."""
-    source = books.vod(1, "1", "9", evidence=evidence)
-    shown = {k: books.show(source, unlike(k) if k in range(12, 16) else framed(k), 2 * k) for k in by_rank(28)}
+def a_game_and_a_break(
+    books: Books, evidence: Evidence | None = None, pause: Callable[[int], Measurement] | None = None
+) -> list[Outcome]:
+    """Twelve pictures of a game with a frame around it, four of a ``pause``, twelve of the game, 20 s apart."""
+    source, away = books.vod(1, "1", "9", evidence=evidence), pause or unlike
+    shown = {k: books.show(source, away(k) if k in range(12, 16) else framed(k), 2 * k) for k in by_rank(28)}
     return [shown[k] for k in sorted(shown)]
 
 
@@ -362,6 +366,22 @@ def test_what_stands_out_among_the_pictures_of_a_vod_without_storyboard_leaves(t
     assert set(left.values()) == {"idle"}
     books.ledger.commit_left(NOW)
     assert list(replay(books.ledger)) == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_picture_of_another_texture_stands_out_sooner(known: bool) -> None:
+    def pause(seed: int) -> Measurement:
+        """A picture of the game whose frame is another above, and that is half as smooth where that was measured."""
+        one = framed(seed)
+        tile_sums = one.tile_sums.copy()
+        tile_sums[:2] = unlike(seed).tile_sums[:2]
+        near, far = one.variogram or (0, 0)
+        return replace(one, tile_sums=tile_sums, variogram=Variogram(near, far // 2) if known else None)
+
+    books = Books()
+    shown = a_game_and_a_break(books, pause=pause)
+    left = books.barrier().keys()
+    assert left >= {shown[k].seq for k in (13, 14)} if known else not left
 
 
 def test_runs_that_compared_no_pictures_are_repeated_so(tmp_path: Path) -> None:
