@@ -14,7 +14,7 @@ game gives few pictures that are not near-duplicates of one another, they would 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -31,6 +31,9 @@ CROWD = 3
 #: can be, where a least distance leaves gaps too narrow for it: of 40 targets of half an hour 35 lie in slots of
 #: their own, without slots 33.
 SLOT_S = 30.0
+#: A segment begins where it does: what lies so far on its way from a tile to the next one (of their interval) may
+#: show what either shows.
+ON_THE_WAY = 0.25
 
 
 def chosen_moments(
@@ -57,7 +60,9 @@ def chosen_moments(
     chosen: list[float] = []
     in_time: list[float] = []
     apart_s = len(numbers) * tiles.interval_s / (CROWD * limit)
-    late = grades(tiles, numbers) if len(numbers) > limit else np.zeros(len(numbers), np.int8)
+    late = np.zeros(len(numbers), np.int8)
+    if len(numbers) > limit:
+        late = _on_the_way(tiles, numbers, grades(tiles, numbers), shown)
     doubtful = set(np.array(numbers)[late > 1].tolist())
     first = rank_hash(sample.seed, *name)
     places_s = [shown[tile] for tile in numbers]
@@ -107,3 +112,17 @@ def varied_order(
         gone[place] = True
         again |= slots == slots[place]
         place = int(np.lexsort((times_s, -away_s, -step, late, away_s < apart_s, again, late > 1, gone))[0])
+
+
+def _on_the_way(tiles: Tiles, numbers: Sequence[int], late: Grades, shown: Mapping[int, float]) -> Grades:
+    """How doubtful what is ``shown`` for each of the tiles is (n,): as the tile, or as the next one if that is
+    more so and lies on its way."""
+    grade = dict(zip(numbers, late.tolist(), strict=True))
+    nexts = [tile + _steps((shown[tile] - tiles.moments_s[tile]) / tiles.interval_s) for tile in numbers]
+    found = [max(grade[tile], grade.get(other, 0)) for tile, other in zip(numbers, nexts, strict=True)]
+    return np.array(found, np.int8)
+
+
+def _steps(way: float) -> int:
+    """To the next tile, to the one before, or none, on a ``way`` in intervals."""
+    return 0 if abs(way) < ON_THE_WAY else 1 if way > 0 else -1
