@@ -32,7 +32,7 @@ CROWD = 3
 #: their own, without slots 33.
 SLOT_S = 30.0
 #: A segment begins where it does: what lies so far on its way from a tile to the next one (of their interval) may
-#: show what either shows.
+#: show what either shows. Were it as doubtful as the other, coverage would fall by a point.
 ON_THE_WAY = 0.25
 
 
@@ -115,11 +115,11 @@ def varied_order(
 
 
 def _on_the_way(tiles: Tiles, numbers: Sequence[int], late: Grades, shown: Mapping[int, float]) -> Grades:
-    """How doubtful what is ``shown`` for each of the tiles is (n,): as the tile, or as the next one if that is
-    more so and lies on its way."""
+    """How doubtful what is ``shown`` for each of the tiles is (n,): as the tile, and a little at least if the next
+    one on its way is doubtful."""
     grade = dict(zip(numbers, late.tolist(), strict=True))
     nexts = [tile + _steps((shown[tile] - tiles.moments_s[tile]) / tiles.interval_s) for tile in numbers]
-    found = [max(grade[tile], grade.get(other, 0)) for tile, other in zip(numbers, nexts, strict=True)]
+    found = [max(grade[tile], min(1, grade.get(other, 0))) for tile, other in zip(numbers, nexts, strict=True)]
     return np.array(found, np.int8)
 
 

@@ -228,6 +228,23 @@ def test_a_slot_gets_a_second_one_when_each_has_one_and_the_little_doubtful_come
     assert set(list(varied_order(shown, range(30), 0, late=late))[-3:]) == {6, 7, 8}
 
 
+@pytest.mark.parametrize(("later_s", "waits"), [(0, False), (2, False), (3, True), (-3, False)])
+def test_what_lies_on_the_way_to_a_doubtful_tile_is_a_little_so(later_s: float, waits: bool) -> None:
+    shown = tiles(play(40, seed=11), waves(10), play(50, seed=21))
+    moments_s = [moment_s + later_s for moment_s in shown.moments_s]
+    whole = [LabelledSpan(Span(0, 10_000), "1", Label("chapter", 0.9))]
+
+    def slots_before(seed: int) -> int:
+        """Half minutes of which there was a target when tile 39 is chosen, the only sure one of its own."""
+        sample = Sample(min_spacing_s=4, seed=seed)
+        found = chosen_moments(("vod", "1"), shown, moments_s, whole, limit=80, sample=sample)
+        before = found[: found.index(390 + later_s)]
+        assert len(before) < 40  # not as late as if it were doubtful
+        return len({int(moment_s // 30) for moment_s in before})
+
+    assert (min(map(slots_before, range(6))) >= 30) == waits
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), begin=st.integers(2, 60), length=st.integers(5, 35), limit=st.integers(10, 99))
 def test_doubt_leaves_no_stretch_more_than_three_times_its_share(
