@@ -114,7 +114,7 @@ class _Shown:
             return
         streams = _streams(self._seen, pooled=self._rules.placed)
         for scene in (scene for _, evidence in self._evidence for scene in evidence.scenes):
-            alike = np.flatnonzero(_shows(scene, self._thumbnails))
+            alike = np.flatnonzero(self._showing(scene, self._thumbnails))
             by_label: dict[str, list[int]] = {}
             for number in np.intersect1d(exceptions(alike, streams), asked).tolist():
                 if self._goes_on(number, alike):
@@ -197,10 +197,13 @@ class _Shown:
         likely = seqs[shown_elsewhere(self._hashes[alike], hashes)][:LIKELY].tolist()
         for broadcaster_id in sorted({self._ledger.broadcaster_of(seq) for seq in likely}):
             seen = self._ledger.sightings_of(broadcaster_id, self._barrier.through)
-            theirs = np.flatnonzero(_shows(scene, self._thumbnails_of([s.seq for s in seen])))
+            theirs = np.flatnonzero(self._showing(scene, self._thumbnails_of([s.seq for s in seen])))
             if len(exceptions(theirs, _streams(seen, pooled=self._rules.placed))) < len(theirs):
                 return True
         return False
+
+    def _showing(self, scene: Scene, thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return shows(thumbnails, scene.lumas(), scene.standing.ravel(), telling=self._rules.telling)
 
     def _is_of_game(self, number: int, alike: NDArray[np.int64]) -> bool:
         """True if other broadcasters of the game show what looks like sighting ``number``, too."""
@@ -235,10 +238,6 @@ def _textures(measured: Sequence[Measurement]) -> Textures:
     if len(variograms) < len(measured):
         return np.zeros((len(measured), 0))
     return np.array([[log_texture(*one)] for one in variograms])
-
-
-def _shows(scene: Scene, thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return shows(thumbnails, scene.lumas(), scene.standing.ravel())
 
 
 def _streams(seen: Sequence[Sighting], *, pooled: bool) -> NDArray[np.int64]:

@@ -56,6 +56,7 @@ def rules_record(rules: Rules) -> dict[str, Any]:
         "apart": rules.apart,
         "placed": rules.placed,
         "unlike": rules.unlike,
+        "telling": rules.telling,
     }
 
 
@@ -213,7 +214,7 @@ def _rules(record: dict[str, Any]) -> Rules:
     """The rules that :func:`rules_record` wrote; earlier versions knew fewer filters and caps."""
     kinds = ("max_per_broadcaster", "max_per_day", "even_share", "min_broadcasters")
     caps = Caps(*(record.get(kind, 0) for kind in kinds))
-    later = {name: record.get(name, False) for name in ("apart", "placed", "unlike")}
+    later = {name: record.get(name, False) for name in ("apart", "placed", "unlike", "telling")}
     return Rules(Filter(**(BEFORE | record["filter"])), record["radius"], caps, **later)
 
 

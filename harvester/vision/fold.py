@@ -36,7 +36,7 @@ class Rules:
     Runs of earlier versions did not ask: ``apart``: what recurs or is idle leaves only if it stands apart where it
     was seen; ``placed``: what a clip shows leaves if the storyboard of its VOD casts doubt on it there, and a clip
     alone is not taken for a VOD that is about what it shows; ``unlike``: of a VOD without storyboard what stands
-    out among its pictures leaves.
+    out among its pictures leaves; ``telling``: a picture shows a scene only if it has what is on it.
     """
 
     filter: Filter
@@ -45,6 +45,7 @@ class Rules:
     apart: bool = True
     placed: bool = True
     unlike: bool = True
+    telling: bool = True
 
 
 @dataclass(frozen=True, slots=True)

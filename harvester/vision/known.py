@@ -9,6 +9,10 @@ cards, breaks, talks, of which a scene stands  0.77 to 1
 recorded games                                 0.02 to 0.52
 drawn games that stand still                   0.03 to 0.5
 =============================================  ==============
+
+Most of a card may be one colour, and then any picture that is mostly of that colour has most of its parts. So a
+picture must have some of what is on the card, too. Of three worlds (224, 80 and 80 VODs): of 1,046 pictures of
+games that a scene was found in 145 are left, of 760 of cards, breaks and talks 716.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ from numpy.typing import NDArray
 PART_LEVELS = 6
 #: A picture shows a scene if it has so many of its standing parts. The table above.
 SHOWN = 0.7
+#: A standing part tells something if its luma is farther than this from the middle one of all that stand (levels).
+TELLING_LEVELS = 12
+#: Of these a picture has this share at least; a scene that has fewer of them than so many is found nowhere.
+TOLD, LEAST_TELLING = 0.4, 16
 #: A scene is looked for by what stands if so many of its 576 parts do, else by its colours, wherever they are: ...
 LEAST_PARTS = 144
 #: ... then a picture shows it if its parts, in order of their luma, differ by at most so many levels on average:
@@ -31,20 +39,30 @@ SHARE = 0.5
 
 
 def shows(
-    thumbnails: NDArray[np.uint8], lumas: NDArray[np.uint8], standing: NDArray[np.bool_]
+    thumbnails: NDArray[np.uint8], lumas: NDArray[np.uint8], standing: NDArray[np.bool_], *, telling: bool = True
 ) -> NDArray[np.bool_]:
     """Which ``thumbnails``, uint8 (n, 576), show a scene: bool (n,).
 
-    ``lumas``: the scene, by several formulas, uint8 (m, 576); ``standing``: which of its parts stand, (576,).
+    ``lumas``: the scene, by several formulas, uint8 (m, 576); ``standing``: which of its parts stand, (576,);
+    ``telling``: that it has most of them is not enough.
     """
     found = np.zeros(len(thumbnails), np.bool_)
     for luma in lumas:
         if standing.sum() >= LEAST_PARTS:
-            apart = np.abs(thumbnails[:, standing].astype(np.int16) - luma[standing])
-            found |= (apart <= PART_LEVELS).mean(axis=1) >= SHOWN
+            found |= _stands(thumbnails[:, standing], luma[standing], telling=telling)
         else:
             ordered = np.abs(np.sort(thumbnails, axis=1).astype(np.int16) - np.sort(luma))
             found |= ordered.mean(axis=1) <= COLOUR_LEVELS
+    return found
+
+
+def _stands(parts: NDArray[np.uint8], luma: NDArray[np.uint8], *, telling: bool) -> NDArray[np.bool_]:
+    """Which pictures, by the parts of them (n, m) that stand in a scene, have that ``luma`` (m,)."""
+    near = np.abs(parts.astype(np.int16) - luma) <= PART_LEVELS
+    found: NDArray[np.bool_] = near.mean(axis=1) >= SHOWN
+    tells = np.abs(luma - np.median(luma)) > TELLING_LEVELS
+    if telling:
+        found &= (near[:, tells].sum(axis=1) >= TOLD * tells.sum()) & (tells.sum() >= LEAST_TELLING)
     return found
 
 

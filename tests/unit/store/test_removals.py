@@ -176,6 +176,28 @@ def test_a_known_scene_that_the_rest_of_a_vod_goes_on_with_is_a_board_and_stays(
         assert books.barrier() == ({first.seq: "idle"} if leaves else {})
 
 
+@pytest.mark.parametrize("telling", [True, False])
+def test_a_dark_picture_is_no_dark_card_and_earlier_runs_are_repeated(tmp_path: Path, telling: bool) -> None:
+    """A card with a title on black, and space with ships elsewhere, both mostly one colour."""
+
+    def lit(row: int, seed: int) -> Measurement:
+        luma = np.full((72, 128), 30, np.uint8)
+        luma[row : row + 8, 16:112] = np.random.default_rng(seed).integers(90, 250, (8, 96))
+        return measure(gray_picture(luma))
+
+    books = Books(tmp_path / "ledger.sqlite3", replace(RULES, telling=telling))
+    card = scene_of(lit(16, 1))
+    books.show(books.vod(1, "1", "9", evidence=Evidence("1", scenes=(card,))), picture(20))
+    second = books.vod(2, "1", "9", day=1)
+    space, title, *_ = [
+        books.show(second, one, k) for k, one in enumerate((lit(56, 2), lit(16, 1), *map(picture, range(30, 34))))
+    ]
+    assert space.verdict == title.verdict == "kept"
+    assert set(books.barrier()) == ({title.seq} if telling else {title.seq, space.seq})
+    books.ledger.commit_left(NOW)
+    assert list(replay(books.ledger)) == []
+
+
 def test_with_idle_off_and_in_no_game_known_scenes_stay() -> None:
     known_card(off := Books(rules=Rules(Filter(idle="off"), 6)))
     assert off.barrier() == {}
