@@ -58,8 +58,10 @@ from harvester.sampling.texture import Textures
 
 #: Moments that each is compared with, evenly chosen, and all of fewer: as many as a median needs.
 AGAINST = 64
-#: Neighbours in time on either side with which a moment shares its doubt: what is seen less long is no stretch.
-BESIDE = 2
+#: A moment shares its doubt with its neighbours in time, so far on either side (s), and so many at most: what is
+#: seen less long is no stretch. A long VOD has a tile every minute or two: had each of them shared its doubt with
+#: two on either side, a quarter of the breaks of one to three minutes would have been taken for none.
+BESIDE_S, BESIDE = 30.0, 2
 #: Of pictures that were had, which are farther apart than a storyboard's: there a break is one or two of them.
 BESIDE_SEEN = 1
 #: The ordinary half of the moments spreads from this quantile of a sign to its median: a standard deviation.
@@ -97,7 +99,8 @@ def doubts(tiles: Tiles, numbers: Sequence[int]) -> NDArray[np.float64]:
     if not numbers:
         return np.zeros(0)
     edges, textures = Edges(tiles.lumas[list(numbers)], tiles.interval_s), tiles.textures[list(numbers)]
-    return _beside(_summed(_unlike(tiles, numbers), edges, textures), BESIDE)
+    reach = min(BESIDE, round(BESIDE_S / tiles.interval_s))
+    return _beside(_summed(_unlike(tiles, numbers), edges, textures), reach)
 
 
 def passed_over(evidence: Evidence, category_id: str, *, seen: bool) -> tuple[Span, ...]:

@@ -32,7 +32,7 @@ LEAST = 10
 AMONG = 64
 #: An edge stays that is seen again for so long (s), in so many pictures at least, from one to the next of these in
 #: this share.
-STAYS_S, STAYS_TILES, STAYS_SHARE = 60.0, 3, 0.8
+STAYS_S, STAYS_TILES, STAYS_SHARE = 60.0, 2, 0.8
 
 Lumas = NDArray[np.uint8]  # (n, 45, 80) of tiles
 _Gradients = NDArray[np.int16]  # (2, n, points), halved

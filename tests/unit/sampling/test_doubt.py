@@ -78,6 +78,16 @@ def test_what_is_seen_here_and_there_is_not_doubtful() -> None:
     assert len(marked(tiles(*pieces, play(8, 10)))) < 10  # of the 20 that are unlike the rest
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "least"), [(8.0, 3), (18.0, 3), (24.0, 2), (55.0, 2), (62.0, 1), (219.0, 1)]
+)
+def test_how_many_tiles_a_stretch_has_depends_on_the_time_between_them(interval_s: float, least: int) -> None:
+    for count in (least - 1, least):
+        shown = board(np.concatenate([play(40, seed=11), waves(count), play(50, seed=21)]), interval_s)
+        found = set(range(40, 40 + count)) & set(marked(shown))
+        assert len(found) == (count if count == least else 0)
+
+
 def test_where_every_scene_is_unlike_all_others_nothing_is_doubtful() -> None:
     shown = tiles(*((80 * level + play(20, level) // 2).astype(np.int16) for level in range(3)))
     assert marked(shown) == []

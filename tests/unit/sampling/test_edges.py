@@ -73,7 +73,15 @@ def test_what_stays_for_less_than_a_minute_is_not_passing() -> None:
     lumas[20:24] = with_text(lumas[20:24], seed=2)
     assert Edges(lumas, 10.0).passing().max() < 10
     assert Edges(lumas, 30.0).passing()[20:24].min() > 30  # of which it is two
+    assert Edges(lumas, 60.0).passing()[20:24].min() > 30
     assert Edges(lumas[20:24], 10.0).passing().tolist() == [0.0] * 4
+
+
+def test_two_tiles_are_enough_where_they_are_a_minute_apart() -> None:
+    lumas = moving(60)
+    lumas[20:22] = with_text(lumas[20:22], seed=2)
+    assert Edges(lumas, 59.0).passing()[20:22].max() < 10
+    assert Edges(lumas, 60.0).passing()[20:22].min() > 90
 
 
 def test_text_that_is_written_anew_each_time_is_not_passing() -> None:
