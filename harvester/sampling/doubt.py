@@ -1,14 +1,15 @@
 """How doubtful it is that a moment of a VOD shows play, by its storyboard alone. Pure.
 
 What surely shows no play is left out elsewhere, and on strong evidence only. Of the rest a break, a talk or an
-animated card is a picture of its own for a while. Three signs tell of that, each by how far a moment lies above
+animated card is a picture of its own for a while. Four signs tell of that, each by how far a moment lies above
 what is usual in the VOD, in the spread of its ordinary half:
 
 - *unlike*: most of it differs from most of the VOD (in colour, cell by cell). Tells most in calm games;
 - *missing*: the score, the map, the frame that stand in most of the VOD are not there;
-- *passing*: edges stay for a minute that are nowhere else. Tells most in lively games, where all is unlike all.
+- *passing*: edges stay for a minute that are nowhere else. Tells most in lively games, where all is unlike all;
+- *texture*: it is smoother or sharper than usual (:mod:`harvester.sampling.texture`), as if otherwise made.
 
-Any of them may be wrong about a level of the game, and all three seldom are: their logs are added. Even so doubt
+Any of them may be wrong about a level of the game, and all of them seldom are: their logs are added. Even so doubt
 is no reason to drop a moment, nor to pass it over where there is nothing else: doubtful moments come last, and
 are no spares. A clip shows one moment and has no other, so clips cut from the most doubtful ones are left out.
 
@@ -22,13 +23,15 @@ five in view, so none is an unseen one; around them the figures hardly move.
 =======================================  ======  ======  ======  ======  ======
 share of moments, %                      tuning  report       3       4       5
 =======================================  ======  ======  ======  ======  ======
-no play or another game, of all             8.6    10.0    10.5    19.4    26.8
-... of what the first sign alone leaves     1.3     1.2     1.5     4.1    13.5
-... of what is not doubtful (below 2)       0.1     0.8     0.3     1.2     3.6
-... of what is not even a little so         0.0     0.2     0.1     0.5     2.3
-doubtful (2 and more), of play              2.9     7.1     8.9     3.7     5.9
-most doubtful (3), of play                  0.3     2.4     3.2     1.3     2.2
+no play or another game, of all             9.0    10.2    10.5    19.4    26.9
+... of what is not doubtful (below 2)       0.1     0.7     0.1     0.5     2.6
+... the same without texture                0.1     0.8     0.3     1.2     3.6
+... of what is not even a little so         0.1     0.5     0.1     0.3     2.2
+doubtful (2 and more), of play              2.5     7.6     8.6     3.7     6.6
+most doubtful (3), of play                  0.2     2.3     2.4     1.1     2.1
 =======================================  ======  ======  ======  ======  ======
+
+What is left in the fifth are VODs half of which show another game, or a break.
 """
 
 from __future__ import annotations
@@ -59,8 +62,8 @@ from harvester.sampling.texture import Textures
 #: Moments that each is compared with, evenly chosen, and all of fewer: as many as a median needs.
 AGAINST = 64
 #: A moment shares its doubt with its neighbours in time, so far on either side (s), and so many at most: what is
-#: seen less long is no stretch. A long VOD has a tile every minute or two: had each of them shared its doubt with
-#: two on either side, a quarter of the breaks of one to three minutes would have been taken for none.
+#: seen less long is no stretch. A long VOD has a tile every minute or two: there a break may be one of them. Of
+#: tiles 64 to 144 s apart that show no play 66 to 99 % are told, at 1 % of play, with two on either side 43 to 75.
 BESIDE_S, BESIDE = 30.0, 2
 #: Of pictures that were had, which are farther apart than a storyboard's: there a break is one or two of them.
 BESIDE_SEEN = 1
@@ -75,7 +78,7 @@ BEGINS, ENOUGH = 0.5, 20.0
 #: difference great, and a wide one even that small: films and slides in a game of many scenes were missed.
 ROOM = 0.1
 #: Sums of signs from which on a moment is a little doubtful (1), doubtful (2), and so much that a clip cut from
-#: there is left out (3): as one sign of 1.1, 2.8 and 5.5 spreads.
+#: there is left out (3): as one sign of 1.3, 3.2 and 7.7 spreads.
 LEVELS = (0.6, 1.3, 2.1)
 #: No more than this share of the moments is doubtful: a scene that takes up more is hardly a break.
 SHARE = 0.45
@@ -83,8 +86,10 @@ SHARE = 0.45
 #: Where no storyboard was seen, pictures that were had of a VOD are compared among themselves: so many at least.
 LEAST_SEEN = 12
 #: A picture stands out from this sum of signs on, if at most this share of them does: then it leaves, so it has to
-#: be sure. Where more would, nobody knows which are the exceptions. Of 40 pictures each of 432 VODs of the five
-#: worlds 2,466 of 4,344 that show no play or another game leave, and 17 of 12,936 that are as told.
+#: be sure. Where more would, nobody knows which are the exceptions. The table's five worlds as if no VOD had a
+#: storyboard: of 40 pictures a VOD 40 to 84 % leave of those that show no play or another game, and 0 to 0.7 % of
+#: those that are as told (at most 3.0 % of a game, drawn, that stands still); of 13 pictures 29 to 57 % and 0.2 to
+#: 1.2 %.
 STANDS_OUT, FEW = 2.6, 0.35
 
 #: Nor is it known where not even this share of the cells differs between most of them: that may be a card, shown
