@@ -314,6 +314,9 @@ def test_pictures_of_another_kind_stand_out_if_they_are_few() -> None:
     lumas = np.concatenate([had(14), others(5), had(14, 1)])
     found = np.flatnonzero(stands_out(lumas))
     assert {15, 16, 17} <= set(found.tolist()) <= set(range(14, 19))
+    two, one = (np.concatenate([had(14), others(count), had(14, 1)]) for count in (2, 1))
+    assert np.flatnonzero(stands_out(two)).tolist() == [14, 15]
+    assert not stands_out(one).any()
     many = np.concatenate([had(9), others(11), had(9, 1)])
     assert not stands_out(many).any()
 
