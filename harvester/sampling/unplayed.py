@@ -8,7 +8,6 @@ of this holds:
 - it is *steady*: for :data:`STEADY_TILES` tiles in a row and :data:`LASTS_S` either most cells stand, those apart
   that stand all over the VOD (an overlay), or the colours hardly change. Something may hide it at some tiles;
 - it stands *apart*: of the rest of its game's time in the VOD little shares its cells or its colours;
-- it is *doubtful* by other signs, too (:mod:`harvester.sampling.doubt`), if only a little;
 - it is an *exception*: the rest does not stand still, and there are at most :data:`SCENES` kinds of steady scenes
   that stand apart, in at most half of the game's time.
 
@@ -44,7 +43,6 @@ from numpy.typing import NDArray
 
 from harvester.model import LabelledSpan, Span
 from harvester.sampling.categories import NON_GAMES
-from harvester.sampling.doubt import LEVELS, doubts
 from harvester.sampling.labels import Evidence
 from harvester.sampling.scene import Scene
 from harvester.sampling.steady import (
@@ -119,7 +117,6 @@ def unplayed(tiles: Tiles, labels: Sequence[LabelledSpan], length_s: float) -> U
         else:
             found = _exceptions([one for one in steady if (one.members & inside).any()], inside, goes_on)
             found = _unlike_the_rest(found, inside, planes_of(tiles.cells)[:, :, free])
-            found = _doubtful(found, inside, tiles)
             for one in found:
                 spans += (stretch(run, tiles, length_s) for run in runs(one.members & inside))
         scenes += (one for one in found if one not in scenes)
@@ -177,14 +174,6 @@ def _unlike_the_rest(found: Sequence[Steady], inside: Marks, planes: NDArray[np.
         rest &= ~one.members
     others = planes[:, rest]
     return [one for one in found if _share_apart(np.flatnonzero(one.members & inside), planes, others) >= APART]
-
-
-def _doubtful(found: Sequence[Steady], inside: Marks, tiles: Tiles) -> list[Steady]:
-    """Those of the scenes that are doubtful besides, in the middle of their tiles."""
-    doubt = np.zeros(len(inside))
-    if found:
-        doubt[inside] = doubts(tiles, np.flatnonzero(inside).tolist())
-    return [one for one in found if np.median(doubt[one.members & inside]) >= LEVELS[0]]
 
 
 def _share_apart(numbers: NDArray[np.int64], planes: NDArray[np.uint8], others: NDArray[np.uint8]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from harvester.sampling.scene import Scene
 from harvester.sampling.storyboard import CELL_COLS, CELL_ROWS, Tiles
 from harvester.sampling.unplayed import Unplayed, unplayed, with_unplayed
 from tests.unit.sampling.boards import board
-from tests.unit.sampling.test_edges import moving
 
 INTERVAL_S = 20.0
 GAME, SECOND, TALKS = "7", "8", "509658"
@@ -79,12 +77,6 @@ def tiles_of(which: Unplayed) -> list[tuple[float, float]]:
     return [(s.start_s / INTERVAL_S + 0.5, s.end_s / INTERVAL_S - 0.5) for s in which.spans]
 
 
-@pytest.fixture
-def doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is shown is doubtful enough."""
-    monkeypatch.setattr(limits, "LEVELS", (0.0,))
-
-
 @pytest.mark.parametrize("moving", [0.0, 0.2, 0.35])
 def test_a_scene_of_which_the_most_stands_is_unplayed(moving: float) -> None:
     which = found(tiles(play(20), scene(8, 5, moving), play(20, 2)))
@@ -97,17 +89,10 @@ def test_a_scene_of_which_the_most_stands_is_unplayed(moving: float) -> None:
     assert (known.cells[known.standing] == picture(5)[known.standing]).all()
 
 
-def test_a_steady_scene_that_is_not_doubtful_is_played() -> None:
-    shown = tiles(play(20), scene(8, 5), play(20, 2))
-    assert found(shown).spans
-    assert found(replace(shown, lumas=moving(48))) == Unplayed()  # no edge stays in it
-
-
 def test_where_too_much_moves_nothing_is_told() -> None:
     assert found(tiles(play(20), scene(8, 5, 0.6), play(20, 2))) == Unplayed()
 
 
-@pytest.mark.usefixtures("doubtful")
 def test_colours_that_stay_are_a_scene_too_if_they_stay_longer() -> None:
     long = found(tiles(play(20), shuffled(steady.COLOUR_TILES, 5), play(20, 2)))
     assert tiles_of(long) == [(20, 20 + steady.COLOUR_TILES - 1)]
@@ -154,7 +139,6 @@ def test_what_stands_all_over_the_vod_is_an_overlay() -> None:
     assert known is not None and not known.standing[:, :10].any()
 
 
-@pytest.mark.usefixtures("doubtful")
 def test_scenes_are_exceptions() -> None:
     cards = [[*scene(6, 10 + n), *play(12, 10 + n)] for n in range(limits.SCENES + 1)]
     assert len(found(tiles(play(20), *cards[:-1])).scenes) == limits.SCENES
@@ -163,7 +147,6 @@ def test_scenes_are_exceptions() -> None:
     assert found(tiles(scene(19, 5), play(20))).spans
 
 
-@pytest.mark.usefixtures("doubtful")
 def test_a_game_that_stands_still_keeps_its_scenes() -> None:
     assert found(tiles(*(scene(7, 10 + n, 0.2) for n in range(12)))) == Unplayed()
     for views, spans in ((7, 1), (8, 0)):  # of three tiles, one of which shows the same as both its neighbours
@@ -173,7 +156,6 @@ def test_a_game_that_stands_still_keeps_its_scenes() -> None:
     assert found(tiles(table)) == Unplayed()
 
 
-@pytest.mark.usefixtures("doubtful")
 def test_what_is_usual_is_no_exception_though_another_game_moves_beside_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
