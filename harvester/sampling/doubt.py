@@ -84,12 +84,12 @@ LEVELS = (0.6, 1.3, 2.1)
 SHARE = 0.45
 
 #: Where no storyboard was seen, pictures that were had of a VOD are compared among themselves: so many at least.
-LEAST_SEEN = 12
+LEAST_SEEN = 16
 #: A picture stands out from this sum of signs on, if at most this share of them does: then it leaves, so it has to
 #: be sure. Where more would, nobody knows which are the exceptions. The table's five worlds as if no VOD had a
 #: storyboard: of 40 pictures a VOD 40 to 84 % leave of those that show no play or another game, and 0 to 0.7 % of
-#: those that are as told (at most 3.0 % of a game, drawn, that stands still); of 13 pictures 29 to 57 % and 0.2 to
-#: 1.2 %.
+#: those that are as told (at most 3.0 % of a game, drawn, that stands still); of 16 pictures 37 to 72 % and 0 to
+#: 0.8 %.
 STANDS_OUT, FEW = 2.6, 0.35
 
 #: Nor is it known where not even this share of the cells differs between most of them: that may be a card, shown
