@@ -29,7 +29,7 @@ from harvester.model import (
 from harvester.pipeline.storyboards import Foreseen, Storyboards, worth_a_look
 from harvester.ports import Details, Resolver
 from harvester.sampling.changes import with_doubts
-from harvester.sampling.doubt import passed_over, with_unlike
+from harvester.sampling.doubt import begun, passed_over, with_unlike
 from harvester.sampling.labels import Evidence, Extent, labelled_spans, usable
 from harvester.sampling.parts import UNSETTLED_SEGMENTS, Media, cut_off, open_parts, strongest
 from harvester.sampling.plan import first_part
@@ -229,12 +229,15 @@ class Opener:
                 evidence = await asyncio.to_thread(with_unplayed, evidence, *looked_at)
                 evidence = await asyncio.to_thread(with_unlike, evidence, *looked_at)
             sure = usable(spans, source.category_id, self._sample.min_confidence)
-            left = busy(sure, passed_over(evidence, source.category_id, seen=tiles is not None))
+            count = sum(part.count for part in planned)
+            unseen = begun(sure, media.moments_s, count, self._sample) if isinstance(source, Vod) else sure
+            no_play = passed_over(evidence, source.category_id, seen=tiles is not None)
+            left = busy(unseen if evidence.glance is None else sure, no_play)
             parts, targets = await asyncio.to_thread(
                 open_parts, source, planned, media, self._sample, left, tiles=tiles
             )
             if evidence.idle and isinstance(source, Vod) and self._storyboards is not None:
-                _, plain = open_parts(source, planned, media, self._sample, sure)
+                _, plain = open_parts(source, planned, media, self._sample, unseen)
                 self._storyboards.skip(source, plain, evidence.idle)
             held = {s.category_id for s in spans if s.label.confidence >= self._sample.min_confidence}
             held.discard(source.category_id)

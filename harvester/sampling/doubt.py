@@ -23,12 +23,11 @@ five in view, so none is an unseen one; around them the figures hardly move.
 =======================================  ======  ======  ======  ======  ======
 share of moments, %                      tuning  report       3       4       5
 =======================================  ======  ======  ======  ======  ======
-no play or another game, of all             9.0    10.2    10.5    19.4    26.9
-... of what is not doubtful (below 2)       0.1     0.7     0.1     0.5     2.6
-... the same without texture                0.1     0.8     0.3     1.2     3.6
-... of what is not even a little so         0.1     0.5     0.1     0.3     2.2
-doubtful (2 and more), of play              2.5     7.6     8.6     3.7     6.6
-most doubtful (3), of play                  0.2     2.3     2.4     1.1     2.1
+no play or another game, of all             8.6    10.0    10.5    19.4    26.8
+... of what is not doubtful (below 2)       0.0     0.4     0.1     0.7     2.2
+... of what is not even a little so         0.0     0.2     0.0     0.2     1.8
+doubtful (2 and more), of play              3.5     8.6     8.0     3.9     5.7
+most doubtful (3), of play                  0.6     2.2     1.5     1.1     1.7
 =======================================  ======  ======  ======  ======  ======
 
 What is left in the fifth are VODs half of which show another game, or a break.
@@ -42,10 +41,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.config import Sample
 from harvester.model import LabelledSpan, Span
 from harvester.sampling.categories import NON_GAMES
 from harvester.sampling.edges import Edges, Lumas
 from harvester.sampling.labels import Evidence
+from harvester.sampling.plan import spaced_moments
 from harvester.sampling.storyboard import (
     CELLS,
     OTHER,
@@ -72,14 +73,14 @@ ORDINARY = 0.16
 #: It spreads so far at least: less is noise. Shares of *unlike* and *missing*; of *passing* the log of a count;
 #: of *textures* the log of a ratio.
 SHARES, COUNTS, TEXTURES = 0.04, 0.5, 0.1
-#: A sign begins so many spreads above the median, and says no more beyond so many.
-BEGINS, ENOUGH = 0.5, 20.0
+#: A sign says no more beyond so many spreads above the median.
+ENOUGH = 20.0
 #: Where what is usual is so far from being unlike everything, that is a sign of its own. A tight spread makes any
 #: difference great, and a wide one even that small: films and slides in a game of many scenes were missed.
 ROOM = 0.1
 #: Sums of signs from which on a moment is a little doubtful (1), doubtful (2), and so much that a clip cut from
-#: there is left out (3): as one sign of 1.3, 3.2 and 7.7 spreads.
-LEVELS = (0.6, 1.3, 2.1)
+#: there is left out (3): as one sign of 2.7, 6.4 and 15 spreads.
+LEVELS = (1.3, 2.0, 2.8)
 #: No more than this share of the moments is doubtful: a scene that takes up more is hardly a break.
 SHARE = 0.45
 
@@ -87,25 +88,37 @@ SHARE = 0.45
 LEAST_SEEN = 16
 #: A picture stands out from this sum of signs on, if at most this share of them does: then it leaves, so it has to
 #: be sure. Where more would, nobody knows which are the exceptions. The table's five worlds as if no VOD had a
-#: storyboard: of 40 pictures a VOD 40 to 84 % leave of those that show no play or another game, and 0 to 0.7 % of
-#: those that are as told (at most 3.0 % of a game, drawn, that stands still); of 16 pictures 37 to 72 % and 0 to
-#: 0.8 %.
-STANDS_OUT, FEW = 2.6, 0.35
+#: storyboard: of 40 pictures a VOD 40 to 83 % leave of those that show no play or another game, and 0 to 0.6 % of
+#: those that are as told (at most 2.7 % of a game, drawn, that stands still); of 16 pictures 35 to 64 % and 0 to
+#: 0.7 %.
+STANDS_OUT, FEW = 3.2, 0.35
 
 #: Nor is it known where not even this share of the cells differs between most of them: that may be a card, shown
 #: for half an hour, and what stands out the game.
 MOVES = 0.1
 
+#: A broadcast begins with a card that counts down, often for five minutes. Where no storyboard tells how long, so
+#: much (s) of the beginning is not looked at, if the rest is enough. In a world with cards of one to four minutes
+#: 5 % of what was kept of VODs without a storyboard was wrong, and 2.5 % since.
+BEGINNING_S = 300.0
+
 Grades = NDArray[np.int8]
+Some = NDArray[np.bool_] | slice  # of n moments
 
 
 def doubts(tiles: Tiles, numbers: Sequence[int]) -> NDArray[np.float64]:
-    """How doubtful each of the tiles ``numbers`` (rising) is among them, 0 and more: (n,)."""
+    """How doubtful each of the tiles ``numbers`` (rising) is among them, 0 and more: (n,).
+
+    Those beside them are looked at, too: a break may begin with the last one, and go on behind it.
+    """
     if not numbers:
         return np.zeros(0)
-    edges, textures = Edges(tiles.lumas[list(numbers)], tiles.interval_s), tiles.textures[list(numbers)]
     reach = min(BESIDE, round(BESIDE_S / tiles.interval_s))
-    return _beside(_summed(_unlike(tiles, numbers), edges, textures), reach)
+    ways = np.arange(-reach, reach + 1)
+    around = np.unique(np.clip(np.add.outer(numbers, ways), 0, len(tiles.moments_s) - 1)).tolist()
+    mine = np.isin(around, numbers)
+    edges = Edges(tiles.lumas[around], tiles.interval_s)
+    return _beside(_summed(_unlike(tiles, around), edges, tiles.textures[around], mine), reach)[mine]
 
 
 def passed_over(evidence: Evidence, category_id: str, *, seen: bool) -> tuple[Span, ...]:
@@ -113,6 +126,15 @@ def passed_over(evidence: Evidence, category_id: str, *, seen: bool) -> tuple[Sp
     another category, these are the most doubtful moments, too: there is nothing else left to choose by."""
     doubtful = () if seen else tuple(span for span, its_id in evidence.unlike if its_id == category_id)
     return (*evidence.idle, *doubtful)
+
+
+def begun(
+    labels: tuple[LabelledSpan, ...], moments_s: Sequence[float], count: int, sample: Sample
+) -> tuple[LabelledSpan, ...]:
+    """What is looked at of a VOD whose storyboard nobody saw: its labelled spans without the first
+    :data:`BEGINNING_S`, if ``count`` of its moments fit into the rest at the minimum spacing."""
+    rest = busy(labels, (Span(0.0, BEGINNING_S),))
+    return rest if len(spaced_moments(moments_s, rest, sample)) >= count else labels
 
 
 def standing_out(lumas: Lumas, textures: Textures, interval_s: float) -> NDArray[np.bool_]:
@@ -128,13 +150,16 @@ def standing_out(lumas: Lumas, textures: Textures, interval_s: float) -> NDArray
     return marks if told else np.zeros_like(marks)
 
 
-def _summed(unlike: NDArray[np.float64], edges: Edges, textures: Textures) -> NDArray[np.float64]:
+def _summed(
+    unlike: NDArray[np.float64], edges: Edges, textures: Textures, among: Some = slice(None)
+) -> NDArray[np.float64]:
+    """The sum of the signs of each moment (n,), by what is usual ``among`` some of them."""
     signs = [
-        _raised(unlike, SHARES),
-        _alone(unlike),
-        _raised(edges.missing(), SHARES),
-        _raised(np.log1p(edges.passing()), COUNTS),
-        *(_raised(np.abs(texture - np.median(texture)), TEXTURES) for texture in textures.T),
+        _raised(unlike, SHARES, among),
+        _alone(unlike, among),
+        _raised(edges.missing(), SHARES, among),
+        _raised(np.log1p(edges.passing()), COUNTS, among),
+        *(_raised(np.abs(texture - np.median(texture[among])), TEXTURES, among) for texture in textures.T),
     ]
     summed: NDArray[np.float64] = np.sum(signs, axis=0)
     return summed
@@ -178,18 +203,18 @@ def _evenly(count: int) -> list[int]:
     return places
 
 
-def _raised(values: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
-    """The log of how far each value is above the usual ones (n,), in their spread or in ``floor``s."""
-    usual, low = np.quantile(values, (0.5, ORDINARY))
+def _raised(values: NDArray[np.float64], floor: float, among: Some) -> NDArray[np.float64]:
+    """The log of how far each value is above what is usual ``among`` some (n,), in their spread or ``floor``s."""
+    usual, low = np.quantile(values[among], (0.5, ORDINARY))
     spreads = (values - usual) / max(usual - low, floor)
-    logs: NDArray[np.float64] = np.log1p(np.clip(spreads - BEGINS, 0.0, ENOUGH))
+    logs: NDArray[np.float64] = np.log1p(np.clip(spreads, 0.0, ENOUGH))
     return logs
 
 
-def _alone(unlike: NDArray[np.float64]) -> NDArray[np.float64]:
+def _alone(unlike: NDArray[np.float64], among: Some) -> NDArray[np.float64]:
     """How near each of them is to being unlike everything (n,): 0 half way from what is usual, 1 at the end. Less
     of that in a VOD where what is usual is nearly so itself."""
-    usual = float(np.median(unlike))
+    usual = float(np.median(unlike[among]))
     way = (unlike - usual) / max(1.0 - usual, SHARES)
     near: NDArray[np.float64] = np.clip(2.0 * way - 1.0, 0.0, 1.0) * min(1.0, (1.0 - usual) / ROOM)
     return near

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harvester.sampling.doubt import BEGINNING_S
 from harvester.sandbox import Fault, SandboxServer, default_world
 from harvester.sandbox.world import Cutting, Piece, Video, World
 from tests.integration.cases import Worlds, die, unkilled
@@ -21,7 +22,11 @@ from tests.integration.wholeness import check_books, outcomes
 GAME = "Teeworlds"
 #: Most frames of a VOD, and so the targets that it is given first; of the VOD the card fills the first 120 s.
 MOST = 20
-SETTINGS = {"HARVESTER_SAMPLE_MIN_HEIGHT": "100", "HARVESTER_SAMPLE_MAX_PER_VOD": str(MOST)}
+SETTINGS = {
+    "HARVESTER_SAMPLE_MIN_HEIGHT": "100",
+    "HARVESTER_SAMPLE_MAX_PER_VOD": str(MOST),
+    "HARVESTER_SAMPLE_MIN_SPACING_S": "10",  # so many do not fit behind the beginning
+}
 CARD_S = 120.0
 
 
@@ -119,6 +124,21 @@ def test_without_a_storyboard_a_run_is_as_good_as_without_asking(harvester: Comm
         assert offsets == plain, fault
         assert not ended.json["failed"]
         assert ended.json["storyboards"] == ({"unseen": 1} if fault.sent == "" else {}), fault
+
+
+def test_the_beginning_of_a_vod_without_a_storyboard_is_left_out_where_the_rest_is_enough(
+    harvester: Commands, tmp_path: Path
+) -> None:
+    close = {"HARVESTER_SAMPLE_MIN_SPACING_S": "4"}
+    harvester.server.inject(Fault(path=LISTS, status=404, times=0))
+    for number, off in enumerate(
+        ({}, {"HARVESTER_SAMPLE_STORYBOARD": "off"}, {"HARVESTER_DISCOVER_DETAILS": "off"})
+    ):
+        offsets, _ = harvested(harvester, tmp_path / str(number), **(close | off))
+        assert (len(offsets), min(offsets) >= BEGINNING_S) == (MOST, True), off
+    harvester.server.faults.clear()
+    offsets, _ = harvested(harvester, tmp_path / "seen", **close)
+    assert CARD_S <= min(offsets) < BEGINNING_S
 
 
 def test_the_plan_counts_the_requests(harvester: Commands, tmp_path: Path) -> None:

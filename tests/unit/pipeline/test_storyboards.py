@@ -83,19 +83,20 @@ def opened(
     return result
 
 
-def plain(in_world: Callable, source: Vod, **changes: Any) -> Sequence[Target]:
+def plain(in_world: Callable, source: Vod, *, sample: Sample = SAMPLE, **changes: Any) -> Sequence[Target]:
     """Its targets in equal steps."""
-    off = SAMPLE.model_copy(update={"storyboard": "off"})
+    off = sample.model_copy(update={"storyboard": "off"})
     targets, foreseen = opened(in_world, planned(Ledger(None), source), source, sample=off, **changes)
     assert foreseen == Foreseen()
     return targets
 
 
 def test_idle_stretches_have_no_targets_and_the_saved_ones_are_counted(in_world: Callable) -> None:
-    targets, foreseen = opened(in_world, planned(Ledger(None), vod()), vod())
+    apart = SAMPLE.model_copy(update={"min_spacing_s": 21})  # 16 do not fit behind the beginning
+    targets, foreseen = opened(in_world, planned(Ledger(None), vod()), vod(), sample=apart)
     assert len(targets) == 16
     assert min(target.moment_s for target in targets) >= 120
-    saved = [target for target in plain(in_world, vod()) if target.moment_s < 115]
+    saved = [target for target in plain(in_world, vod(), sample=apart) if target.moment_s < 115]
     assert foreseen == Foreseen(seen=1, unseen=0, skipped=len(saved), skipped_in=1)
     assert saved
 

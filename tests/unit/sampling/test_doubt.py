@@ -15,9 +15,11 @@ from harvester.model import Label, LabelledSpan, Span
 from harvester.sampling.categories import NON_GAMES
 from harvester.sampling.doubt import (
     AGAINST,
+    BEGINNING_S,
     LEAST_SEEN,
     LEVELS,
     SHARE,
+    begun,
     doubts,
     grades,
     passed_over,
@@ -139,8 +141,8 @@ def test_in_a_lively_vod_what_brings_a_text_of_its_own_is_doubtful() -> None:
 def test_a_picture_of_another_texture_is_doubtful() -> None:
     shown = tiles(play(100))
     textures = np.random.default_rng(4).normal(0.5, 0.02, (100, 2))
-    textures[40:50, 1] -= 0.5
-    textures[60:70, 0] += 0.5
+    textures[40:50, 1] -= 0.8
+    textures[60:70, 0] += 0.8
     assert marked(shown) == []
     assert marked(replace(shown, textures=textures)) == [*range(40, 50), *range(60, 70)]
     assert not set(marked(replace(shown, textures=textures - textures.mean()), 2)) - {
@@ -154,6 +156,22 @@ def test_to_be_unlike_everything_counts_where_the_spread_of_what_is_usual_is_wid
     shown = tiles(*levels[:3], waves(10), *levels[3:])
     assert doubts(shown, range(130))[61:69].min() >= 1.0
     assert set(marked(shown)) >= set(range(61, 69))
+
+
+def test_a_break_that_begins_with_the_last_tile_is_told_by_what_follows() -> None:
+    shown = tiles(play(60), waves(10), play(40))
+    assert grades(shown, range(61))[58:].tolist() == [0, 1, 3]
+    assert grades(shown, range(69, 110))[:3].tolist() == [3, 0, 0]
+
+
+def test_what_is_beside_the_tiles_makes_nothing_usual() -> None:
+    """Of seven tiles three are the game's, and those beside them are made otherwise."""
+    shown = tiles(play(280))
+    own = np.isin(np.arange(280) % 7, (2, 3, 4))
+    textures = np.random.default_rng(4).normal(0.0, 0.02, (280, 2)) + np.where(own, 0.0, 0.8)[:, None]
+    textures[142:145] += 0.8
+    found = grades(replace(shown, textures=textures), np.flatnonzero(own).tolist())
+    assert np.flatnonzero(own)[found == 3].tolist() == [142, 143, 144]
 
 
 def test_no_tile_has_no_doubt() -> None:
@@ -291,6 +309,18 @@ def test_where_only_the_evidence_of_a_storyboard_is_left_the_most_doubtful_is_pa
     assert passed_over(Evidence("1"), "1", seen=False) == ()
 
 
+def test_the_beginning_of_an_unseen_vod_is_not_looked_at_if_the_rest_is_enough() -> None:
+    moments_s = [10.0 * n for n in range(120)]
+    labels = tuple(spans_of((60, 500, "1"), (560, 1140, "1")))
+    enough = tuple(spans_of((BEGINNING_S, 500, "1"), (560, 1140, "1")))
+    fits = 20 + 58
+    assert begun(labels, moments_s, fits, Sample()) == enough
+    assert begun(labels, moments_s, fits + 1, Sample()) == labels
+    assert begun((), moments_s, 1, Sample()) == ()
+    assert begun(labels, moments_s, 39, Sample(min_spacing_s=20)) == enough
+    assert begun(labels, moments_s, 40, Sample(min_spacing_s=20)) == labels
+
+
 # -- pictures that were had -----------------------------------------------------------------------------------------
 
 
@@ -323,7 +353,7 @@ def test_pictures_of_another_kind_stand_out_if_they_are_few() -> None:
 
 def test_pictures_of_another_texture_stand_out_sooner() -> None:
     lumas = had(33)
-    lumas[14:19, :3] = others(5)[:, :3]
+    lumas[14:19, :2] = others(5)[:, :2]
     assert not stands_out(lumas).any()
     textures = np.random.default_rng(4).normal(0, 0.02, (33, 1))
     assert not stands_out(lumas, textures).any()
