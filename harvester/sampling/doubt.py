@@ -99,7 +99,7 @@ MOVES = 0.1
 
 #: A broadcast begins with a card that counts down, often for five minutes. Where no storyboard tells how long, so
 #: much (s) of the beginning is not looked at, if the rest is enough. In a world with cards of one to four minutes
-#: 5 % of what was kept of VODs without a storyboard was wrong, and 2.5 % since.
+#: 5 % of what was kept of VODs without a storyboard was wrong, and 3 % since.
 BEGINNING_S = 300.0
 
 Grades = NDArray[np.int8]
